@@ -1,0 +1,35 @@
+"""Observations are one array or a (nested) dictionary of arrays; these functions treat both alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+Tree: TypeAlias = Any
+"""An array or tensor, or a dictionary of trees."""
+
+
+def map_tree(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """Apply `function` to the leaves of trees of the same shape; the result has that shape too."""
+    if isinstance(tree, dict):
+        return {key: map_tree(function, value, *(other[key] for other in others)) for key, value in tree.items()}
+    return function(tree, *others)
+
+
+def leaves(tree: Tree) -> Iterator[Any]:
+    """The leaves of a tree, in the order of its keys."""
+    if isinstance(tree, dict):
+        for value in tree.values():
+            yield from leaves(value)
+    else:
+        yield tree
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    """The leaves by their path, keys joined with "."; a tree that is a leaf has the path ""."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
