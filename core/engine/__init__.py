@@ -1,0 +1,1 @@
+"""What trainctl does for you. An experiment never imports this."""

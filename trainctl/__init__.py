@@ -1,0 +1,1 @@
+"""Staged training of reinforcement-learning agents."""
