@@ -1,1 +1,17 @@
-"""Environments: building, vectorising, restoring."""
+"""Groups of environments, however they are stepped."""
+
+from .build import build_environments
+from .environments import Environments, Episode, EpisodeEnd, Row
+from .spaces import action_layout, allocate, observation_layout, to_environment
+
+__all__ = [
+    "Environments",
+    "Episode",
+    "EpisodeEnd",
+    "Row",
+    "action_layout",
+    "allocate",
+    "build_environments",
+    "observation_layout",
+    "to_environment",
+]

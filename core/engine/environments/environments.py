@@ -1,0 +1,101 @@
+"""Environments: what the collector asks of a group of environments, whatever steps them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from ...tree import Tree
+
+
+class Row(NamedTuple):
+    """Where one step of N environments is written: views into the rollout.
+
+    rewards (N,) float32; terminated, truncated (N,) bool, False beforehand, at most one of them set; valid (N,)
+    bool, True beforehand; observations: tree of (N, …), what the next action is chosen on.
+    """
+
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    observations: Tree
+
+
+class Episode(NamedTuple):
+    """A finished episode: undiscounted return, length in steps, and the environment's own episode metrics."""
+
+    episode_return: float
+    length: int
+    metrics: dict[str, float]
+
+
+class EpisodeEnd(NamedTuple):
+    """An episode that ended at a step.
+
+    * environment: index within the group.
+    * episode: its record; None if the episode must not be counted (the environment failed).
+    * final_observation: the last observation where it was truncated (the value there is bootstrapped), else None.
+    """
+
+    environment: int
+    episode: Episode | None
+    final_observation: Tree | None
+
+
+class Environments(ABC):
+    """A group of environments that are stepped together and begin new episodes by themselves."""
+
+    num_envs: int
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+
+    guarantee = "bit-exact"
+    """What a resume can promise of these environments: "bit-exact" or "exact-state" (episodes begin anew)."""
+
+    @abstractmethod
+    def reset(self, observations: Tree) -> None:
+        """Begin a new episode in every environment; the observations are written into the tree of (N, …)."""
+
+    @abstractmethod
+    def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
+        """Take one action (N, …, as the environment wants them) everywhere; write the outcome into the row."""
+
+    @abstractmethod
+    def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
+        """Ask every expert: write its actions (as the policy gives them) and where there are any, (N,) bool.
+
+        Raises ExperimentError where an expert is missing or gives an action outside the action space.
+        """
+
+    @abstractmethod
+    def advance_scenes(self, observations: Tree) -> list[Episode]:
+        """Ask for new scenes where there is `advance_scene()`, and reset all. Returns the episodes cut off."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Where every environment is, as numbers, lists and tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any], observations: Tree) -> list[str]:
+        """Bring every environment to where it was and write its last observation into the tree.
+
+        Returns what could not be restored, in words, one entry for each problem; those environments begin a new
+        episode.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the environments hold."""
+
+
+def episode_metrics(info: dict[str, Any]) -> dict[str, float]:
+    """The numbers an environment reports of a finished episode: info["episode_metrics"], and success by name."""
+    metrics = {name: float(value) for name, value in info.get("episode_metrics", {}).items()}
+    for name in ("success", "is_success"):
+        if name in info:
+            metrics.setdefault("success", float(info[name]))
+    return metrics

@@ -1,0 +1,111 @@
+"""TrackedEnvironment: one environment with its episode's record, which is enough to bring it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from ...errors import ExperimentError
+from ..seeding import derived_seed
+from .environments import Episode, episode_metrics
+from .spaces import from_environment
+
+
+class TrackedEnvironment:
+    """An environment whose every episode begins with a seed of its own: (run seed, purpose, index, episode).
+
+    The episode's seed and the actions since then are its whole state for an environment that is deterministic given
+    its seed: `load_state_dict` replays them. An environment that has `state_dict` and `load_state_dict` itself is
+    saved with those instead.
+    """
+
+    def __init__(self, make: Callable[[], gymnasium.Env], seed: int, purpose: str, index: int) -> None:
+        self.env = make()
+        self.index = index
+        self.key = (seed, purpose, index)
+        self.episode = -1
+        self.actions: list[Any] = []
+        self.episode_return = 0.0
+        self._step = self.env.step
+
+    def reset(self) -> Any:
+        """Begin the next episode; returns its first observation."""
+        self.episode += 1
+        return self._begin()
+
+    def _begin(self) -> Any:
+        self.actions = []
+        self.episode_return = 0.0
+        observation, _ = self.env.reset(seed=derived_seed(*self.key, self.episode))
+        return observation
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step, as `gymnasium.Env.step`."""
+        self.actions.append(action)
+        outcome = self._step(action)
+        self.episode_return += float(outcome[1])
+        return outcome
+
+    def record(self, info: dict[str, Any]) -> Episode:
+        """The record of the episode that is ending. What `RecordEpisodeStatistics` says goes before our own sum."""
+        own = info.get("episode", {})
+        return Episode(
+            float(own.get("r", self.episode_return)), int(own.get("l", len(self.actions))), episode_metrics(info)
+        )
+
+    def expert_action(self) -> np.ndarray | None:
+        """The expert's action as the policy would give it, or None where it has none."""
+        if not self.env.has_wrapper_attr("expert_action"):
+            raise ExperimentError(
+                f"the environment {self.env} has no expert_action()",
+                "give it (or a wrapper of it) a method expert_action() that returns an action or None",
+            )
+        action = self.env.get_wrapper_attr("expert_action")()
+        if action is None:
+            return None
+        try:
+            return from_environment(self.env.action_space, action)
+        except (ValueError, TypeError) as error:
+            raise ExperimentError(
+                f"expert_action() of {self.env} returned an action outside the action space: {error}",
+                "return an element of the environment's action_space, or None where the expert has no action",
+            ) from error
+
+    def advance_scene(self) -> None:
+        """Ask the environment for a new scene, if it knows such a thing."""
+        if self.env.has_wrapper_attr("advance_scene"):
+            self.env.get_wrapper_attr("advance_scene")()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episode's number, its return so far, and its actions or the environment's own state."""
+        state: dict[str, Any] = {"episode": self.episode, "return": self.episode_return}
+        # the type of the actions counts: a float32 action replayed as float64 leads elsewhere
+        state["actions"] = torch.from_numpy(np.array(self.actions))
+        if self._has_own_state():
+            state["own"] = self.env.get_wrapper_attr("state_dict")()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Bring the environment back; returns its last observation."""
+        self.episode = state["episode"]
+        observation = self._begin()
+        actions = list(state["actions"].numpy())
+        if "own" in state:
+            observation = self.env.get_wrapper_attr("load_state_dict")(state["own"])
+            self.actions = actions
+        else:
+            for action in actions:
+                observation = self.step(action)[0]
+        self.episode_return = state["return"]
+        return observation
+
+    def _has_own_state(self) -> bool:
+        return self.env.has_wrapper_attr("state_dict") and self.env.has_wrapper_attr("load_state_dict")
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
