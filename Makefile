@@ -39,14 +39,14 @@ clean:
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +
 
-.venv/bin/python:
+.venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-.venv/.installed-run: pyproject.toml constraints.txt | .venv/bin/python
+.venv/.installed-run: pyproject.toml constraints.txt | .venv/bin/pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
-.venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+.venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch .venv/.installed-run $@
 
