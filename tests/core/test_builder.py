@@ -28,9 +28,6 @@ def network(**words: Any) -> dict[str, Any]:
     return words
 
 
-# What is built
-
-
 def test_it_builds_with_its_arguments_each_time_anew() -> None:
     builder = Builder(Network, {"sizes": [64]})
     first, second = builder(), builder()
