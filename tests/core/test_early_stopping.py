@@ -113,8 +113,8 @@ def test_the_reason_says_what_was_reached() -> None:
 
 
 def test_it_reads_like_the_code_that_makes_it() -> None:
-    text = "StopWhenMetricReaches('success', 0.9, consecutive_intervals=2, minimum_episodes=5)"
-    assert repr(eval(text)) == text
+    criterion = StopWhenMetricReaches("success", 0.9, minimum_episodes=5)
+    assert repr(criterion) == "StopWhenMetricReaches('success', 0.9, consecutive_intervals=1, minimum_episodes=5)"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_schedules_are_equal_when_their_values_are() -> None:
 
 def test_a_schedule_reads_like_the_code_that_makes_it() -> None:
     assert repr(LinearDecay(10)) == "LinearDecay(steps=10, startp=1.0, endp=0.0)"
-    assert eval(repr(THREE_STAGES)) == THREE_STAGES
+    assert repr(MultiLinearDecay([LinearDecay(3)])) == f"MultiLinearDecay(stages=({LinearDecay(3)},))"
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
