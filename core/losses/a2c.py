@@ -21,7 +21,8 @@ class A2C:
     * entropy_coefficient: weight of the entropy bonus, ≥ 0.
     * normalize_advantage: use advantages of mean 0 and standard deviation 1 over the rollout; the paper does not.
 
-    The rollout should be used once: `update_repeats=1, num_mini_batch=1`. Parts: policy, value, entropy.
+    The rollout should be used once: `update_repeats=1, num_mini_batch=1`. Parts: policy, value.
+    Diagnostics: entropy.
     """
 
     value_coefficient: float = 0.5
@@ -43,5 +44,6 @@ class A2C:
         entropy = batch.mean(distribution.entropy())
         return LossOutput(
             policy + self.value_coefficient * value - self.entropy_coefficient * entropy,
-            {"policy": policy, "value": value, "entropy": entropy},
+            {"policy": policy, "value": value},
+            {"entropy": entropy},
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -15,10 +17,12 @@ class LossOutput(NamedTuple):
 
     * value: scalar tensor with a graph; the learner weighs it and goes backward.
     * info: name -> scalar tensor, logged as `loss/<loss>/<name>`. No graph is kept, no `.item()` is needed.
+    * diagnostics: name -> scalar tensor that is no loss, logged as `train/<name>`.
     """
 
     value: Tensor
     info: dict[str, Tensor]
+    diagnostics: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Loss(Protocol):

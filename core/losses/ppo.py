@@ -47,7 +47,7 @@ class PPO:
     * clip_value: clip the value's change by clip_range too (OpenAI's baselines do; often of no use).
     * normalize_advantage: use advantages of mean 0 and standard deviation 1 over the rollout.
 
-    Parts: policy, value, entropy, approx_kl (Schulman's low-variance estimate (r − 1) − log r),
+    Parts: policy, value. Diagnostics: entropy, approx_kl (Schulman's low-variance estimate (r − 1) − log r),
     clip_fraction (share of samples whose ratio left the range).
     """
 
@@ -84,11 +84,6 @@ class PPO:
             clip_fraction = batch.mean(((ratio - 1).abs() > clip_range).float())
         return LossOutput(
             policy + self.value_coefficient * value - self.entropy_coefficient * entropy,
-            {
-                "policy": policy,
-                "value": value,
-                "entropy": entropy,
-                "approx_kl": approx_kl,
-                "clip_fraction": clip_fraction,
-            },
+            {"policy": policy, "value": value},
+            {"entropy": entropy, "approx_kl": approx_kl, "clip_fraction": clip_fraction},
         )

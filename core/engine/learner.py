@@ -1,0 +1,199 @@
+"""Learner: weighted losses → gradient → clip → step. Owns the optimizer and the learning-rate schedule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from ..builder import Builder
+from ..errors import ExperimentError, NonFiniteError
+from ..losses.loss import LossOutput
+from ..settings import ResolvedSettings
+from .rollout import Rollout
+from .schedule import Schedule
+from .seeding import stream
+from .workers import WorkerGroup
+
+
+class WeightedLoss(NamedTuple):
+    """A loss of the current stage: its name in the pipeline, its weight, the loss itself."""
+
+    name: str
+    weight: float
+    loss: Callable[..., Any]
+
+
+class Learner:
+    """Changes the model's parameters, and nothing else does."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer_builder: Builder[optim.Optimizer],
+        lr_scheduler_builder: Builder[optim.lr_scheduler.LRScheduler] | None,
+        workers: WorkerGroup,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.workers = workers
+        self.seed = seed
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer_builder, self.lr_scheduler_builder = optimizer_builder, lr_scheduler_builder
+        self.restart_optimizer()
+        self.restart_schedule(0)
+
+    def restart_optimizer(self) -> None:
+        """A fresh optimizer, as the pipeline builds it."""
+        builder = self.optimizer_builder
+        self.optimizer = builder.class_type(self.parameters, **{**_fused(builder), **builder.default, **builder.kwargs})
+
+    def restart_schedule(self, first_step: int) -> None:
+        """A fresh learning-rate schedule that counts total steps from `first_step` on."""
+        self.schedule = Schedule(self.lr_scheduler_builder, self.optimizer, first_step)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def update(
+        self, rollout: Rollout, losses: Sequence[WeightedLoss], settings: ResolvedSettings, index: int, stage_steps: int
+    ) -> dict[str, tuple[float, float]]:
+        """update_repeats passes over the rollout's minibatches, one optimizer step each.
+
+        index: rollouts of the run so far; the order of the minibatches is keyed by it. Returns for each tag the
+        mean over the minibatches and its weight (steps).
+        """
+        statistics = Statistics()
+        if not losses:
+            return {}
+        for repeat in range(settings.update_repeats):
+            order = stream(self.seed, "minibatches", self.workers.rank, index, repeat)
+            for batch in rollout.minibatches(settings.num_mini_batch, order, stage_steps):
+                output = self.model(batch.observations, batch.memory, batch.masks)
+                results = [(item, item.loss(batch, output)) for item in losses]
+                total = self._total(results)
+                size = batch.actions.shape[0] * batch.actions.shape[1]
+                norm = self.step(total, size, settings)
+                statistics.add(size, self._tags(results, total, norm))
+        return statistics.means()
+
+    def step(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
+        """One optimizer step down the gradient of `total`, a mean over `size` samples of this worker.
+
+        Returns the gradient's norm before clipping. Raises NonFiniteError, before the step, on every worker if a
+        loss or gradient of any is not finite.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        gradients = self._shared_gradients(size)
+        norm = get_total_norm(gradients, settings.grad_norm_type)
+        if not self.workers_agree_on_finite(total, norm):
+            raise NonFiniteError(self._non_finite(total))
+        if settings.max_grad_norm is not None:
+            clip_grads_with_norm_(self.parameters, settings.max_grad_norm, norm)
+        self.optimizer.step()
+        return norm
+
+    def workers_agree_on_finite(self, total: Tensor, norm: Tensor) -> bool:
+        """Whether loss and gradient are finite on all workers."""
+        return not self.workers.any(not bool(torch.isfinite(total.detach() + norm)))
+
+    def _shared_gradients(self, size: int) -> list[Tensor]:
+        """The gradients, averaged over the workers by their sizes."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if self.workers.world_size > 1:
+            gradients = self._averaged(size)
+        return gradients
+
+    def _averaged(self, size: int) -> list[Tensor]:
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() * size for gradient in gradients] + [flat_size(size, gradients[0])])
+        self.workers.sum_tensors([flat])
+        pieces = (flat[:-1] / flat[-1]).split([gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+        return gradients
+
+    def _total(self, results: Sequence[tuple[WeightedLoss, LossOutput]]) -> Tensor:
+        for item, result in results:
+            if not isinstance(result, LossOutput) or not isinstance(result.value, Tensor):
+                raise ExperimentError(
+                    f"the loss {item.name!r} returned {result!r}", "return LossOutput(value, info) with a scalar value"
+                )
+            if not result.value.requires_grad:
+                raise ExperimentError(
+                    f"the value of the loss {item.name!r} has no graph: nothing could be learned from it",
+                    "compute it from the model's output, without detach() or no_grad()",
+                )
+        weighted = [result.value if item.weight == 1 else item.weight * result.value for item, result in results]
+        return weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
+
+    def _tags(
+        self, results: Sequence[tuple[WeightedLoss, LossOutput]], total: Tensor, norm: Tensor
+    ) -> dict[str, Tensor]:
+        tags = {"loss/total": total, "train/grad_norm": norm}
+        for item, result in results:
+            tags |= {f"loss/{item.name}/{part}": value for part, value in result.info.items()}
+            tags |= {f"train/{part}": value for part, value in result.diagnostics.items()}
+        return tags
+
+    def _non_finite(self, total: Tensor) -> str:
+        named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
+        bad = next((name for name, gradient in named if not torch.isfinite(gradient).all()), None)
+        where = f"; first bad gradient: {bad}" if bad else ""
+        return f"non-finite numbers while learning: loss = {float(total)}{where}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's and the schedule's state."""
+        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from there."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+class Statistics:
+    """Means of scalars over minibatches, kept on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.tags: list[str] = []
+        self.rows: list[Tensor] = []
+        self.sizes: list[int] = []
+
+    @torch.no_grad()
+    def add(self, size: int, values: dict[str, Tensor]) -> None:
+        """The scalars of one minibatch of `size` steps; always the same tags."""
+        self.tags = list(values)
+        self.rows.append(torch.stack([value.detach().float() for value in values.values()]))
+        self.sizes.append(size)
+
+    def means(self) -> dict[str, tuple[float, float]]:
+        """tag -> (mean weighted by size, total size). One transfer from the device."""
+        if not self.rows:
+            return {}
+        rows = torch.stack(self.rows).cpu().double()
+        sizes = torch.tensor(self.sizes, dtype=torch.float64)
+        means = (rows * sizes[:, None]).sum(dim=0) / sizes.sum()
+        return {tag: (mean, float(sizes.sum())) for tag, mean in zip(self.tags, means.tolist(), strict=True)}
+
+
+def flat_size(size: int, like: Tensor) -> Tensor:
+    """The size as a tensor of one element, to travel with the gradients."""
+    return like.new_full((1,), float(size))
+
+
+def _fused(builder: Builder[optim.Optimizer]) -> dict[str, Any]:
+    """Optimizers that have a fused form use it unless the user says otherwise: same numbers, fewer calls."""
+    parameters = inspect.signature(builder.class_type).parameters
+    chosen = {"fused", "foreach"} & (builder.kwargs.keys() | builder.default.keys())
+    return {"fused": True} if "fused" in parameters and not chosen else {}

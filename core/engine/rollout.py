@@ -1,0 +1,184 @@
+"""Rollout: num_steps steps of every environment in preallocated memory, and the minibatches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..batch import Batch, Memory
+from ..settings import ResolvedSettings
+from ..tree import Tree, leaves, map_tree
+from .environments import Row, action_layout, allocate, observation_layout
+from .returns import discounted_returns, generalized_advantages, next_values
+from .workers import WorkerGroup
+
+
+class Rollout:
+    """T steps of N environments. Environments write into NumPy arrays; the tensors here are the same memory.
+
+    On a GPU the environments' arrays are in pinned host memory, observations go over row by row as they are needed
+    for acting, and the rest goes over once, in `move_to_device`.
+
+    observations: tree of (T + 1, N, …); masks (T + 1, N): 0 where an episode begins at that step; everything else
+    (T, N, …), as in `Batch`. first_memory: (N, …) or None.
+    """
+
+    def __init__(self, num_steps: int, num_envs: int, spaces: tuple[Any, Any], device: torch.device) -> None:
+        observation_space, action_space = spaces
+        self.num_steps, self.num_envs, self.device = num_steps, num_envs, device
+        action = action_layout(action_space)
+        self.host_observations = allocate(observation_layout(observation_space), num_steps + 1, num_envs)
+        self.host_actions = allocate(action, num_steps, num_envs)
+        self.host_expert_actions = allocate(action, num_steps, num_envs)
+        self.host_flags = {
+            name: np.zeros((num_steps, num_envs), bool)
+            for name in ("terminated", "truncated", "valid", "has_expert", "teacher_forced")
+        }
+        self.host_rewards = np.zeros((num_steps, num_envs), np.float32)
+        self.host_masks = np.ones((num_steps + 1, num_envs), np.float32)
+        self.rows = [self._row(t) for t in range(num_steps)]
+        self.observations = map_tree(self._on_device, self.host_observations)
+        self.masks = self._on_device(self.host_masks)
+        # with the time axis kept, as models want it: (1, N, …)
+        self.step_observations = [map_tree(lambda leaf: leaf[t : t + 1], self.observations) for t in range(num_steps + 1)]
+        self.step_masks = list(self.masks.split(1))
+        self.first_memory: Memory = None
+        self.fields: dict[str, Tensor] = {}
+        self.everything_is_valid = True
+
+    def _row(self, t: int) -> Row:
+        flags = self.host_flags
+        following = map_tree(lambda leaf: leaf[t + 1], self.host_observations)
+        return Row(self.host_rewards[t], flags["terminated"][t], flags["truncated"][t], flags["valid"][t], following)
+
+    def _on_device(self, array: np.ndarray) -> Tensor:
+        host = torch.from_numpy(array)
+        return host if self.device.type == "cpu" else torch.empty_like(host, device=self.device)
+
+    def begin(self, observations: Tree, masks: np.ndarray, memory: Memory) -> None:
+        """Start over: the first observations (N, …), their masks (N,) and the memory before them."""
+        map_tree(lambda to, first: np.copyto(to[0], first), self.host_observations, observations)
+        self.host_masks[0], self.host_masks[1:] = masks, 1.0
+        self.first_memory = memory
+        for name, flags in self.host_flags.items():
+            flags.fill(name == "valid")
+        self.upload(0)
+
+    def upload(self, t: int) -> None:
+        """Bring the observations and masks of step t to the device, if that is elsewhere."""
+        if self.device.type != "cpu":
+            host = map_tree(lambda leaf: torch.from_numpy(leaf[t]), self.host_observations)
+            map_tree(lambda to, row: to[t].copy_(row, non_blocking=True), self.observations, host)
+            self.masks[t].copy_(torch.from_numpy(self.host_masks[t]), non_blocking=True)
+
+    @property
+    def steps(self) -> int:
+        """How many of the T × N steps are data."""
+        return int(self.host_flags["valid"].sum())
+
+    def finish(self, has_expert: bool) -> None:
+        """All steps are taken: make what the environments wrote available to the learner."""
+        self.everything_is_valid = bool(self.host_flags["valid"].all())
+        names = ["terminated", "truncated", "valid"] + (["has_expert", "teacher_forced"] if has_expert else [])
+        self.fields = {name: torch.from_numpy(self.host_flags[name]).to(self.device) for name in names}
+        self.fields["actions"] = torch.from_numpy(self.host_actions).to(self.device)
+        self.fields["rewards"] = torch.from_numpy(self.host_rewards).to(self.device)
+        if has_expert:
+            self.fields["expert_actions"] = torch.from_numpy(self.host_expert_actions).to(self.device)
+
+    def compute_returns(self, settings: ResolvedSettings, workers: WorkerGroup) -> None:
+        """Fill in advantages, returns (what the values should be) and the normalized advantages."""
+        fields = self.fields
+        ended = fields["terminated"] | fields["truncated"]
+        following = next_values(
+            fields["values"],
+            fields["bootstrap_value"],
+            fields["terminated"],
+            fields["truncated"],
+            fields["final_values"],
+        )
+        rewards, values, gamma = fields["rewards"], fields["values"], settings.gamma
+        if settings.use_gae:
+            advantages = generalized_advantages(rewards, values, following, ended, gamma, settings.gae_lambda)
+            fields["returns"] = advantages + values
+        else:
+            fields["returns"] = discounted_returns(rewards, following, ended, gamma)
+            advantages = fields["returns"] - values
+        fields["advantages"] = advantages
+        fields["normalized_advantages"] = self._normalized(advantages, workers)
+
+    def _normalized(self, advantages: Tensor, workers: WorkerGroup) -> Tensor:
+        """Mean 0 and standard deviation 1 over the data of all workers (float64 sums, so uneven shares are exact)."""
+        data = advantages[self.fields["valid"]].double()
+        moments = torch.stack([torch.full_like(data.sum(), len(data)), data.sum(), data.square().sum()])
+        workers.sum_tensors([moments])
+        count, total, total_squared = moments
+        mean = total / count
+        variance = (total_squared / count - mean.square()).clamp(min=0) * count / (count - 1).clamp(min=1)
+        return ((advantages - mean) / (variance.sqrt() + 1e-8)).to(advantages.dtype)
+
+    def explained_variance(self) -> float:
+        """1 − Var(returns − values) / Var(returns): 1 is a perfect value function, ≤ 0 no better than a constant."""
+        valid = self.fields["valid"]
+        returns, values = self.fields["returns"][valid], self.fields["values"][valid]
+        variance = returns.var(correction=0)
+        return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else 0.0
+
+    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Batch]:
+        """The rollout in `count` parts of nearly equal size, in an order drawn from the generator.
+
+        Without memory: shuffled steps, as batches (1, B). With memory: shuffled whole sequences, as (T, B).
+        """
+        if self.first_memory is None:
+            order = generator.permutation(np.flatnonzero(self.host_flags["valid"]))
+        else:
+            order = generator.permutation(self.num_envs)
+        shares = np.array_split(order, min(count, len(order)))
+        take = self._steps if self.first_memory is None else self._sequences
+        for share in shares:
+            yield take(torch.from_numpy(share).to(self.device), stage_steps)
+
+    def _steps(self, index: Tensor, stage_steps: int) -> Batch:
+        def gather(leaf: Tensor) -> Tensor:
+            return leaf[: self.num_steps].flatten(0, 1).index_select(0, index).unsqueeze(0)
+
+        return self._batch(gather, None, None, stage_steps)
+
+    def _sequences(self, index: Tensor, stage_steps: int) -> Batch:
+        def gather(leaf: Tensor) -> Tensor:
+            return leaf[: self.num_steps].index_select(1, index)
+
+        assert self.first_memory is not None
+        valid = None if self.everything_is_valid else gather(self.fields["valid"])
+        return self._batch(gather, self.first_memory.index_select(0, index), valid, stage_steps)
+
+    def _batch(self, gather: Any, memory: Memory, valid: Tensor | None, stage_steps: int) -> Batch:
+        return Batch(
+            observations=map_tree(gather, self.observations),
+            masks=gather(self.masks),
+            memory=memory,
+            valid=valid,
+            stage_steps=stage_steps,
+            **{name: gather(self.fields[name]) for name in BATCH_FIELDS if name in self.fields},
+        )
+
+    def observation_bytes(self) -> int:
+        """Size of one environment's observation."""
+        return sum(leaf[0, 0].numel() * leaf.element_size() for leaf in leaves(self.observations))
+
+
+BATCH_FIELDS = (
+    "actions",
+    "log_probs",
+    "values",
+    "advantages",
+    "normalized_advantages",
+    "returns",
+    "expert_actions",
+    "has_expert",
+    "teacher_forced",
+)

@@ -1,0 +1,68 @@
+"""Schedule: any torch learning-rate scheduler, driven by steps instead of epochs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from torch import optim
+from torch.optim import lr_scheduler
+
+from ..builder import Builder
+
+# Schedulers whose rate depends on the step alone can go there in one move; the others are taken there step by step.
+_DIRECT = (
+    lr_scheduler.LambdaLR,
+    lr_scheduler.OneCycleLR,
+    lr_scheduler.CosineAnnealingWarmRestarts,
+)
+
+
+class Schedule:
+    """The learning rate as a function of total steps.
+
+    * builder: builds the scheduler from `optimizer=`; None: the rate is constant.
+    * first_step: total steps at which the schedule counts 0.
+
+    ReduceLROnPlateau is stepped once for each closed interval with the mean of episode/return (mode "max") or
+    loss/total (mode "min"); see `observe`.
+    """
+
+    def __init__(
+        self, builder: Builder[lr_scheduler.LRScheduler] | None, optimizer: optim.Optimizer, first_step: int
+    ) -> None:
+        self.first_step = first_step
+        self.steps = 0
+        self.scheduler: Any = None if builder is None else builder(optimizer=optimizer)
+
+    def advance(self, total_steps: int) -> None:
+        """Set the learning rate to that of this number of total steps, not fewer than before."""
+        steps = total_steps - self.first_step
+        if self.scheduler is None or isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            pass
+        elif isinstance(self.scheduler, _DIRECT) or hasattr(self.scheduler, "_get_closed_form_lr"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch calls step(epoch) deprecated and offers nothing instead
+                self.scheduler.step(steps)
+        else:
+            for _ in range(steps - self.steps):
+                self.scheduler.step()
+        self.steps = steps
+
+    def observe(self, means: dict[str, float]) -> None:
+        """Show a closed interval to a scheduler that watches a metric."""
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            tag = "episode/return" if self.scheduler.mode == "max" else "loss/total"
+            if tag in means:
+                self.scheduler.step(means[tag])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position and the scheduler's own state."""
+        own = {} if self.scheduler is None else self.scheduler.state_dict()
+        return {"steps": self.steps, "first_step": self.first_step, "scheduler": own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.steps, self.first_step = state["steps"], state["first_step"]
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
