@@ -16,10 +16,12 @@ import ast
 import contextlib
 import difflib
 import linecache
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import FunctionType
 
 
 class TrainctlError(Exception):
@@ -70,7 +72,7 @@ class NonFiniteError(TrainctlError):
     exit_code = 6
 
 
-class EnvironmentFailure(TrainctlError):
+class EnvironmentFailure(TrainctlError):  # noqa: N818  # what happened, not a mistake of somebody's
     """An environment failed, or the environments fail more often than is allowed."""
 
     exit_code = 7
@@ -82,6 +84,12 @@ class Location:
 
     file: str
     line: int = 0
+
+    def __str__(self) -> str:
+        """The file, relative to the current directory where it lies in it, and the line: "exp.py:12"."""
+        near = os.path.relpath(self.file)
+        file = self.file if near.startswith(os.pardir) else near
+        return f"{file}:{self.line}" if self.line else file
 
     @property
     def source(self) -> str:
@@ -110,8 +118,7 @@ class Fault:
     def __str__(self) -> str:
         lines = [self.message]
         if self.location is not None:
-            place = f"{self.location.file}:{self.location.line}" if self.location.line else self.location.file
-            lines.append(f"  --> {place}   {self.location.source}".rstrip())
+            lines.append(f"  --> {self.location}   {self.location.source}".rstrip())
         if self.hint:
             lines.append(f"  {self.hint}")
         return "\n".join(lines)
@@ -155,12 +162,29 @@ def where() -> Location | None:
     """The innermost line outside trainctl on the call stack: the line of the user's code that led here."""
     frame = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
         # "<string>": the __init__ that dataclasses generate
-        if not name.startswith("trainctl.") and frame.f_code.co_filename != "<string>":
+        if not is_ours_or_python(frame.f_globals.get("__name__", "")) and frame.f_code.co_filename != "<string>":
             return Location(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def is_ours_or_python(module: str) -> bool:
+    """Whether a module of this name is a part of trainctl or of Python's standard library."""
+    package = module.partition(".")[0]
+    return package == "trainctl" or package in sys.stdlib_module_names
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: short, and the same in each run (no addresses)."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, FunctionType):
+        return f"the function {value.__name__}"
+    if type(value).__repr__ is object.__repr__:
+        return f"an object of the class {type(value).__name__}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

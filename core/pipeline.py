@@ -5,16 +5,17 @@ Counters live in `engine.progress.Progress`, built objects in `engine.trainer.Tr
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, ref
 
+from . import checks
 from .builder import Builder
 from .early_stopping import EarlyStoppingCriterion
-from .errors import Fault, did_you_mean, refuse, where
-from .settings import ResolvedSettings, TrainingSettings, number_fault, resolve
+from .errors import Fault, did_you_mean, refuse, shown, where
+from .settings import ResolvedSettings, TrainingSettings, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -80,30 +81,19 @@ class PipelineStage(TrainingSettings):
 
     def faults(self) -> list[Fault]:
         """Everything that is wrong with this stage, taken by itself."""
-        faults = super().faults()
-        faults += [self.fault("loss_names", text) for text in _name_faults("loss_names", self.loss_names)]
-        faults += [
-            self.fault("loss_weights", text)
-            for text in _weight_faults("loss_weights", self.loss_weights, self.loss_names)
-        ]
-        if not callable(self.max_stage_steps):
-            text = number_fault("max_stage_steps", self.max_stage_steps, True, 1, math.inf, True)
-            faults += [self.fault("max_stage_steps", text)] if text else []
-        if self.teacher_forcing is not None and not callable(self.teacher_forcing):
-            text = f"teacher_forcing must be a function of the stage's steps, not {self.teacher_forcing!r}"
-            faults.append(self.fault("teacher_forcing", text, "for a constant write LinearDecay(1, p, p)"))
-        if self.early_stopping_criterion is not None and not callable(self.early_stopping_criterion):
-            text = f"early_stopping_criterion must be an EarlyStoppingCriterion, not {self.early_stopping_criterion!r}"
-            faults.append(self.fault("early_stopping_criterion", text))
-        if self.offpolicy_component is not None:
-            faults += [self.fault("offpolicy_component", text) for text in _component_faults(self.offpolicy_component)]
-        elif not self.loss_names:
-            text = "a stage without losses and without an offpolicy_component would learn nothing"
-            faults.append(self.fault("loss_names", text, "name at least one loss"))
-        return faults
-
-
-_stages_in_use: WeakSet[PipelineStage] = WeakSet()
+        switches = ("restart_optimizer", "restart_lr_scheduler")
+        complaints = {
+            "loss_names": chain(checks.names_complaints(self.loss_names), _learns_nothing(self)),
+            "max_stage_steps": checks.max_stage_steps_complaints(self.max_stage_steps),
+            "loss_weights": checks.weights_complaints(self.loss_weights, self.loss_names),
+            "teacher_forcing": checks.teacher_forcing_complaints(self.teacher_forcing),
+            "early_stopping_criterion": checks.criterion_complaints(self.early_stopping_criterion),
+            "offpolicy_component": _component_complaints(self.offpolicy_component),
+            "name": checks.name_complaints(self.name),
+            "environment": () if self.environment is None else checks.environment_complaints(self.environment),
+            **{name: checks.switch_complaints(name, getattr(self, name)) for name in switches},
+        }
+        return super().faults() + _located(self, complaints)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -148,17 +138,16 @@ class TrainingPipeline(TrainingSettings):
         grad_norm_type: float | None = None,
     ) -> None:
         """See the class for what each argument means."""
-        values = dict(locals())
-        for name in ("self", "__class__"):
-            values.pop(name, None)
-        values["pipeline_stages"] = _as_tuple(pipeline_stages)
+        values = {name: value for name, value in locals().items() if name != "self"}
+        if checks.is_list(pipeline_stages):
+            values["pipeline_stages"] = tuple(pipeline_stages)
         for name, value in values.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "location", where())
-        faults = self.faults()
-        refuse(faults)
-        if not faults:
-            _stages_in_use.update(self.pipeline_stages)
+        refuse(self.faults())
+        for stage in self._well_formed_stages():
+            if _owner(stage) is None:
+                _owners[stage] = ref(self)
 
     def __iter__(self) -> Iterator[PipelineStage]:
         return iter(self.pipeline_stages)
@@ -172,138 +161,131 @@ class TrainingPipeline(TrainingSettings):
 
     def stage_names(self) -> list[str]:
         """One distinct name for each stage: its own, or its losses' names, numbered where they repeat."""
-        plain = [stage.name or _default_name(stage) for stage in self]
-        return [
-            name if stage.name or plain.count(name) == 1 else f"{name}-{plain[: index + 1].count(name)}"
-            for index, (stage, name) in enumerate(zip(self, plain, strict=True))
-        ]
+        defaults = [_default_name(stage) for stage in self if not stage.name]
+        names: list[str] = []
+        taken = {stage.name for stage in self}
+        for stage in self:
+            name = stage.name or next(name for name in _numbered(_default_name(stage), defaults) if name not in taken)
+            taken.add(name)
+            names.append(name)
+        return names
 
     def faults(self) -> list[Fault]:
         """Everything that is wrong between the stages, the losses and the pipeline's own settings."""
-        faults = super().faults()
-        for name in ("num_mini_batch", "num_steps", "gamma", "use_gae", "gae_lambda", "metric_accumulate_interval"):
-            if getattr(self, name) is None:
-                faults.append(self.fault(name, f"{name} must be given in the pipeline", "stages inherit it from there"))
-        faults += self._builder_faults() + self._stage_list_faults()
-        if not faults or all(isinstance(stage, PipelineStage) for stage in self.pipeline_stages):
-            faults += self._unknown_loss_faults()
-        return faults
+        optimizer, scheduler = self.optimizer_builder, self.lr_scheduler_builder
+        adam = 'Builder(torch.optim.Adam, {"lr": 3e-4})'
+        linear = 'Builder(LambdaLR, {"lr_lambda": LinearDecay(100_000)})'
+        complaints = {
+            "named_losses": checks.named_losses_complaints(self.named_losses),
+            "pipeline_stages": _stage_list_complaints(self.pipeline_stages),
+            "optimizer_builder": checks.builder_complaints("optimizer_builder", optimizer, adam),
+            **{name: _missing_setting(name, getattr(self, name)) for name in _NEVER_NONE},
+            "should_log": checks.switch_complaints("should_log", self.should_log),
+            "lr_scheduler_builder": (
+                () if scheduler is None else checks.builder_complaints("lr_scheduler_builder", scheduler, linear)
+            ),
+        }
+        return [*super().faults(), *_located(self, complaints), *self._faults_between_stages()]
 
-    def _builder_faults(self) -> list[Fault]:
-        faults = []
-        if not isinstance(self.optimizer_builder, Builder):
-            text = f"optimizer_builder must be a Builder, not {self.optimizer_builder!r}"
-            faults.append(
-                self.fault("optimizer_builder", text, 'write e.g. Builder(torch.optim.Adam, {"lr": 3e-4}), without ()')
-            )
-        if self.lr_scheduler_builder is not None and not isinstance(self.lr_scheduler_builder, Builder):
-            text = f"lr_scheduler_builder must be a Builder or None, not {self.lr_scheduler_builder!r}"
-            faults.append(self.fault("lr_scheduler_builder", text))
-        if not isinstance(self.named_losses, Mapping) or not self.named_losses:
-            text = f"named_losses must be a dictionary of at least one loss, not {self.named_losses!r}"
-            faults.append(self.fault("named_losses", text))
-        else:
-            faults += [
-                self.fault("named_losses", f"the loss {name!r} must be a loss or a Builder of one, not {loss!r}")
-                for name, loss in self.named_losses.items()
-                if isinstance(loss, type) or not callable(loss)
-            ]
-        return faults
+    def _well_formed_stages(self) -> list[PipelineStage]:
+        stages = self.pipeline_stages if checks.is_list(self.pipeline_stages) else ()
+        return [stage for stage in stages if isinstance(stage, PipelineStage)]
 
-    def _stage_list_faults(self) -> list[Fault]:
-        stages = self.pipeline_stages
-        if not stages:
-            return [self.fault("pipeline_stages", "pipeline_stages is empty", "a pipeline needs at least one stage")]
-        faults = [
-            self.fault("pipeline_stages", f"pipeline_stages must hold PipelineStage objects, not {stage!r}")
-            for stage in stages
-            if not isinstance(stage, PipelineStage)
-        ]
-        if faults:
-            return faults
-        repeated = {index for index, stage in enumerate(stages) if any(stage is other for other in stages[:index])}
-        for index, stage in enumerate(stages):
-            if index in repeated:
-                text = f"the same PipelineStage object stands twice in pipeline_stages (the second time as number {index + 1})"
-                faults.append(Fault(text, stage.location, "write the stage out twice, or make it in a function"))
-            elif stage in _stages_in_use:
+    def _faults_between_stages(self) -> Iterator[Fault]:
+        seen: list[PipelineStage] = []
+        for number, stage in enumerate(self._well_formed_stages(), start=1):
+            if any(stage is other for other in seen):
+                text = f"the same PipelineStage object stands twice in pipeline_stages (again as number {number})"
+                yield Fault(text, stage.location, "write the stage out twice, or make it in a function")
+                continue
+            if _owner(stage) not in (None, self):
                 text = "this PipelineStage object already belongs to another pipeline"
-                faults.append(Fault(text, stage.location, "make a new stage for each pipeline"))
-        named = [stage.name for stage in stages if stage.name]
-        faults += [
-            stage.fault("name", f"two stages are named {stage.name!r}", "stages are addressed by name: choose another")
-            for index, stage in enumerate(stages)
-            if index not in repeated and stage.name and stage.name in [s.name for s in stages[:index]]
-        ]
-        return faults if named or faults else []
+                yield Fault(text, stage.location, "make a new stage for each pipeline")
+            if stage.name and stage.name in [other.name for other in seen]:
+                text = f"two stages are named {stage.name!r}"
+                yield stage.fault("name", text, "stages are addressed by their names: choose another")
+            yield from self._unknown_loss_faults(stage)
+            seen.append(stage)
 
-    def _unknown_loss_faults(self) -> list[Fault]:
+    def _unknown_loss_faults(self, stage: PipelineStage) -> Iterator[Fault]:
         known = list(self.named_losses) if isinstance(self.named_losses, Mapping) else []
-        faults = []
-        for stage, label in zip(self, self.stage_names(), strict=True):
-            component = stage.offpolicy_component
-            off_policy = component.loss_names if isinstance(component, OffPolicyPipelineComponent) else ()
-            for argument, names in (("loss_names", stage.loss_names), ("offpolicy_component", off_policy)):
-                faults += [
-                    stage.fault(
-                        argument,
-                        f"stage {label!r} uses the loss {name!r}, which is not in named_losses",
-                        did_you_mean(name, known),
+        component = stage.offpolicy_component
+        off_policy = component.loss_names if isinstance(component, OffPolicyPipelineComponent) else ()
+        for argument, names in (("loss_names", stage.loss_names), ("offpolicy_component", off_policy)):
+            for name in names if checks.is_list(names) else ():
+                if isinstance(name, str) and name not in known:
+                    text = f"the stage {_default_name(stage)!r} uses the loss {name!r}, which is not in named_losses"
+                    yield stage.fault(
+                        argument, text, did_you_mean(name, [word for word in known if isinstance(word, str)])
                     )
-                    for name in _as_tuple(names)
-                    if isinstance(name, str) and name not in known
-                ]
-        return faults
+
+
+_owners: WeakKeyDictionary[PipelineStage, ref[TrainingPipeline]] = WeakKeyDictionary()
+
+_NEVER_NONE = ("num_mini_batch", "num_steps", "gamma", "use_gae", "gae_lambda", "metric_accumulate_interval")
+
+
+def _owner(stage: PipelineStage) -> TrainingPipeline | None:
+    """The pipeline that the stage stands in, if that pipeline is still there."""
+    return _owners[stage]() if stage in _owners else None
+
+
+def _located(declaration: TrainingSettings, complaints: Mapping[str, Iterable[tuple[str, str]]]) -> list[Fault]:
+    """argument -> complaints about it; each becomes a fault on the line that gives the argument."""
+    return [declaration.fault(argument, text, hint) for argument, found in complaints.items() for text, hint in found]
+
+
+def _missing_setting(name: str, value: Any) -> checks.Complaints:
+    if value is None:
+        yield f"{name} must be given in the pipeline", "its stages inherit it from there"
+
+
+def _learns_nothing(stage: PipelineStage) -> checks.Complaints:
+    if checks.is_list(stage.loss_names) and not stage.loss_names and stage.offpolicy_component is None:
+        yield "a stage without losses and without an offpolicy_component would learn nothing", "name at least one loss"
+
+
+def _component_complaints(component: Any) -> checks.Complaints:
+    if component is None:
+        return
+    if not isinstance(component, OffPolicyPipelineComponent):
+        yield f"offpolicy_component must be an OffPolicyPipelineComponent, not {shown(component)}", ""
+        return
+    yield from checks.within("offpolicy_component", _inner_component_complaints(component))
+
+
+def _inner_component_complaints(component: OffPolicyPipelineComponent) -> checks.Complaints:
+    names, generator = component.loss_names, component.data_iterator_kwargs_generator
+    yield from checks.function_complaints("data_iterator_builder", component.data_iterator_builder)
+    yield from checks.names_complaints(names)
+    if checks.is_list(names) and not names:
+        yield "loss_names is empty", "name at least one off-policy loss"
+    yield from checks.whole_number_complaints("updates", component.updates)
+    yield from checks.weights_complaints(component.loss_weights, names)
+    if generator is not None:
+        yield from checks.function_complaints("data_iterator_kwargs_generator", generator)
+
+
+def _stage_list_complaints(stages: Any) -> checks.Complaints:
+    if not checks.is_list(stages):
+        yield f"pipeline_stages must be a list of PipelineStage objects, not {shown(stages)}", "write [...] around it"
+    elif not stages:
+        yield "pipeline_stages is empty", "a pipeline needs at least one stage"
+    else:
+        for stage in stages:
+            if not isinstance(stage, PipelineStage):
+                hint = "it is a class: write PipelineStage(...)" if stage is PipelineStage else ""
+                yield f"pipeline_stages must hold PipelineStage objects, not {shown(stage)}", hint
 
 
 def _default_name(stage: PipelineStage) -> str:
+    """The stage's name, or else those of its losses."""
     component = stage.offpolicy_component
-    names = [*stage.loss_names, *(component.loss_names if component else ())]
-    return "+".join(str(name) for name in names)
+    off_policy = component.loss_names if isinstance(component, OffPolicyPipelineComponent) else ()
+    names = [name for group in (stage.loss_names, off_policy) if checks.is_list(group) for name in group]
+    return stage.name or "+".join(str(name) for name in names)
 
 
-def _as_tuple(values: Any) -> tuple[Any, ...]:
-    return tuple(values) if isinstance(values, (list, tuple)) else (values,)
-
-
-def _name_faults(argument: str, names: Any) -> list[str]:
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        return [f"{argument} must be a list of names, not {names!r}"]
-    faults = [f"{argument} must hold names, not {name!r}" for name in names if not isinstance(name, str)]
-    twice = sorted({name for name in names if isinstance(name, str) and list(names).count(name) > 1})
-    return faults + [f"{argument} names {name!r} more than once" for name in twice]
-
-
-def _weight_faults(argument: str, weights: Any, names: Any) -> list[str]:
-    if weights is None:
-        return []
-    if isinstance(weights, str) or not isinstance(weights, Sequence):
-        return [f"{argument} must be a list of numbers or None, not {weights!r}"]
-    faults = [
-        f"{argument} must hold finite numbers, not {weight!r}"
-        for weight in weights
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight)
-    ]
-    if isinstance(names, Sequence) and len(weights) != len(names):
-        faults.append(f"{argument} has {len(weights)} numbers for {len(names)} losses ({', '.join(map(str, names))})")
-    return faults
-
-
-def _component_faults(component: Any) -> list[str]:
-    if not isinstance(component, OffPolicyPipelineComponent):
-        return [f"offpolicy_component must be an OffPolicyPipelineComponent, not {component!r}"]
-    faults = [f"offpolicy_component: {text}" for text in _name_faults("loss_names", component.loss_names)]
-    faults += [
-        f"offpolicy_component: {text}"
-        for text in _weight_faults("loss_weights", component.loss_weights, component.loss_names)
-    ]
-    if text := number_fault("updates", component.updates, True, 1, math.inf, True):
-        faults.append(f"offpolicy_component: {text}")
-    if not component.loss_names:
-        faults.append("offpolicy_component: loss_names is empty")
-    generator = component.data_iterator_kwargs_generator
-    if not callable(component.data_iterator_builder):
-        faults.append(f"offpolicy_component: data_iterator_builder is no function: {component.data_iterator_builder!r}")
-    if generator is not None and not callable(generator):
-        faults.append(f"offpolicy_component: data_iterator_kwargs_generator is no function: {generator!r}")
-    return faults
+def _numbered(name: str, among: list[str]) -> Iterator[str]:
+    """The name itself if it is the only one of its kind, then name-1, name-2, …"""
+    return chain([name] if among.count(name) == 1 else [], (f"{name}-{number}" for number in count(1)))

@@ -1,0 +1,85 @@
+"""Experiment: what an experiment file returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import checks
+from .builder import Builder
+from .errors import Fault, Location, refuse, shown, where
+from .pipeline import TrainingPipeline
+
+if TYPE_CHECKING:
+    import gymnasium
+    from torch import nn
+
+EnvironmentSource: TypeAlias = (
+    "str | Builder[gymnasium.Env[Any, Any] | gymnasium.vector.VectorEnv[Any, Any, Any]]"
+    " | Callable[..., gymnasium.Env[Any, Any] | gymnasium.vector.VectorEnv[Any, Any, Any]]"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Which agent is trained where, and how.
+
+    * environment: an id that gymnasium knows ("CartPole-v1", or "module:Id" to import the module that registers it), a
+      Builder of a `gymnasium.Env`, or a function that gives one. If it takes an argument `num_envs` it must give a
+      `gymnasium.vector.VectorEnv` of so many environments.
+    * num_envs: environments in total, ≥ 1; dealt to the workers as evenly as possible.
+    * model: called with (observation_space, action_space) of one environment, gives the `nn.Module`.
+    * pipeline: the stages of the training.
+    * normalize_rewards: divide rewards by the running standard deviation of the discounted return. Metrics show the
+      environment's own rewards.
+
+    Raises `ExperimentError` that lists everything wrong with the declaration.
+    """
+
+    environment: EnvironmentSource
+    num_envs: int
+    model: Builder[nn.Module]
+    pipeline: TrainingPipeline
+    normalize_rewards: bool = False
+    location: Location | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "location", where())
+        refuse(self.faults())
+
+    def faults(self) -> list[Fault]:
+        """Everything that is wrong with this declaration."""
+        complaints = {
+            "environment": checks.environment_complaints(self.environment),
+            "num_envs": checks.whole_number_complaints("num_envs", self.num_envs),
+            "model": checks.model_complaints(self.model),
+            "pipeline": _pipeline_complaints(self.pipeline),
+            "normalize_rewards": checks.switch_complaints("normalize_rewards", self.normalize_rewards),
+        }
+        found = [self.fault(argument, *what) for argument, texts in complaints.items() for what in texts]
+        return found or list(self._minibatch_faults())
+
+    def fault(self, argument: str, message: str, hint: str = "") -> Fault:
+        """A fault of this declaration, located where it is given `argument`."""
+        return Fault(message, self.location.of_argument(argument) if self.location else None, hint)
+
+    def _minibatch_faults(self) -> Iterator[Fault]:
+        """A rollout must hold a step for each minibatch."""
+        if self.pipeline.faults():
+            return
+        for stage, name in zip(self.pipeline, self.pipeline.stage_names(), strict=True):
+            settings = self.pipeline.settings_of(stage)
+            steps = settings.num_steps * self.num_envs
+            if settings.num_mini_batch > steps:
+                text = (
+                    f"the stage {name!r} breaks a rollout of {steps} steps into {settings.num_mini_batch} minibatches"
+                )
+                declaration = stage if stage.num_mini_batch is not None else self.pipeline
+                hint = f"a rollout has num_steps * num_envs = {settings.num_steps} * {self.num_envs} steps"
+                yield declaration.fault("num_mini_batch", text, hint)
+
+
+def _pipeline_complaints(pipeline: Any) -> checks.Complaints:
+    if not isinstance(pipeline, TrainingPipeline):
+        yield f"pipeline must be a TrainingPipeline, not {shown(pipeline)}", "write TrainingPipeline(...)"
