@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ..batch import Memory
 from ..distributions import ActionDistribution, as_action_distribution, sampling_noise
+from ..errors import ExperimentError
+from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
-from ..tree import Tree, map_tree
+from ..tree import Tree, leaves, map_tree
 from .environments import Environments, Episode, EpisodeEnd, allocate, observation_layout, to_environment
 from .rollout import Rollout
 from .seeding import stream
@@ -41,6 +43,8 @@ class RolloutCollector:
         self.indices = indices
         self.episodes: list[Episode] = []
         self.environment_seconds = 0.0
+        self._probabilities: list[float] = []
+        self._needs_expert = False
         self._rollout: Rollout | None = None
         self.use(environments)
         self.environments.reset(self.observations)
@@ -82,6 +86,7 @@ class RolloutCollector:
     def _act(
         self, rollout: Rollout, rollout_index: int, stage_steps: int, steps_per_vector_step: int
     ) -> list[FinalObservation]:
+        self._probabilities = []
         noise = self._noise(rollout, rollout_index)
         teacher_noise = self._teacher_noise(rollout, rollout_index)
         finals: list[FinalObservation] = []
@@ -107,6 +112,62 @@ class RolloutCollector:
         if end.final_observation is not None:
             memory = None if self.memory is None else self.memory[end.environment]
             finals.append(FinalObservation(t, end.environment, end.final_observation, memory))
+
+    def change_environments(self, environments: Environments) -> None:
+        """Close the environments and begin episodes in these instead."""
+        if environments.observation_space != self._spaces[0] or environments.action_space != self._spaces[1]:
+            found = (environments.observation_space, environments.action_space)
+            raise ExperimentError(
+                f"the stage's environments have the spaces {found}, those before had {self._spaces}",
+                "one model acts in all stages: their spaces must be equal",
+            )
+        self.environments.close()
+        self.use(environments)
+        self.environments.reset(self.observations)
+
+    def advance_scenes(self) -> None:
+        """New scenes and new episodes everywhere; running episodes count as truncated."""
+        self.episodes += self.environments.advance_scenes(self.observations)
+        self.masks[:] = 0.0
+
+    def pop_environment_seconds(self) -> float:
+        """Seconds spent in the environments since this was last asked."""
+        seconds, self.environment_seconds = self.environment_seconds, 0.0
+        return seconds
+
+    def report_to(self, metrics: ScalarMeanTracker) -> None:
+        """Add the episodes that have ended and what the teacher did in the last rollout."""
+        for episode in self.episodes:
+            scalars = {"return": episode.episode_return, "length": episode.length, **episode.metrics}
+            metrics.add_scalars({f"episode/{name}": value for name, value in scalars.items()})
+        self.episodes.clear()
+        if self._needs_expert and self._rollout is not None:
+            valid = self._rollout.host_flags["valid"]
+            for tag, flags in (("rate", "teacher_forced"), ("expert_available", "has_expert")):
+                share = self._rollout.host_flags[flags][valid].mean()
+                metrics.add_scalars({f"teacher_forcing/{tag}": share}, int(valid.sum()))
+            metrics.add_scalars({"teacher_forcing/probability": np.mean(self._probabilities)}, int(valid.sum()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the environments are, the next observations, their masks and the model's memory."""
+        return {
+            "environments": self.environments.state_dict(),
+            "observations": map_tree(torch.from_numpy, self.observations),
+            "masks": torch.from_numpy(self.masks),
+            "memory": self.memory,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Go on from there. Returns what could not be restored, in words; there new episodes have begun."""
+        problems = self.environments.load_state_dict(state["environments"], self.observations)
+        if problems:
+            return problems
+        self.masks = state["masks"].numpy()
+        self.memory = None if state["memory"] is None else state["memory"].to(self.device)
+        same = map_tree(lambda now, then: np.array_equal(now, then.numpy()), self.observations, state["observations"])
+        if all(leaves(same)):
+            return []
+        return ["after replaying its actions an environment shows another observation than it did when saved"]
 
     def _policy(self, rollout: Rollout, t: int) -> tuple[ActionDistribution, Memory]:
         """The model's distribution over actions at step t, and its memory after it."""
@@ -137,7 +198,9 @@ class RolloutCollector:
     def _ask_expert(self, rollout: Rollout, t: int, noise: np.ndarray, stage_steps: int) -> None:
         expert, available = rollout.host_expert_actions[t], rollout.host_flags["has_expert"][t]
         self.environments.expert_actions(expert, available)
-        forced = available & (noise < self._teacher_forcing(stage_steps))
+        probability = self._teacher_forcing(stage_steps)
+        self._probabilities.append(probability)
+        forced = available & (noise < probability)
         rollout.host_flags["teacher_forced"][t] = forced
         rollout.host_actions[t][forced] = expert[forced]
 
@@ -179,7 +242,7 @@ class RolloutCollector:
 
     def _values_of(self, finals: list[FinalObservation]) -> Tensor:
         observations = map_tree(
-            lambda *leaves: torch.from_numpy(np.stack(leaves)[None]).to(self.device),
+            lambda *each: torch.from_numpy(np.stack(each)[None]).to(self.device),
             *(final.observation for final in finals),
         )
         memory = None if self.memory is None else torch.stack([final.memory for final in finals])  # type: ignore[misc]

@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from ..builder import Builder
 from ..errors import ExperimentError, NonFiniteError
 from ..losses.loss import LossOutput
+from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
 from .rollout import Rollout
 from .schedule import Schedule
@@ -43,14 +44,14 @@ class Learner:
         self.workers = workers
         self.seed = seed
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.normalizers = [module for module in model.modules() if isinstance(module, ObservationNormalizer)]
         self.optimizer_builder, self.lr_scheduler_builder = optimizer_builder, lr_scheduler_builder
         self.restart_optimizer()
         self.restart_schedule(0)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
-        builder = self.optimizer_builder
-        self.optimizer = builder.class_type(self.parameters, **{**_fused(builder), **builder.default, **builder.kwargs})
+        self.optimizer = self.optimizer_builder(params=self.parameters, **_fused(self.optimizer_builder))
 
     def restart_schedule(self, first_step: int) -> None:
         """A fresh learning-rate schedule that counts total steps from `first_step` on."""
@@ -82,6 +83,14 @@ class Learner:
                 norm = self.step(total, size, settings)
                 statistics.add(size, self._tags(results, total, norm))
         return statistics.means()
+
+    def update_normalizers(self, rollout: Rollout) -> None:
+        """Show the model's observation normalizers the rollout's observations, of all workers."""
+        for normalizer in self.normalizers:
+            observations = rollout.valid_observations()
+            measured = normalizer.measure(observations)
+            self.workers.sum_tensors(measured)
+            normalizer.update(*measured)
 
     def step(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
         """One optimizer step down the gradient of `total`, a mean over `size` samples of this worker.

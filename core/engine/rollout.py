@@ -166,6 +166,11 @@ class Rollout:
             **{name: gather(self.fields[name]) for name in BATCH_FIELDS if name in self.fields},
         )
 
+    def valid_observations(self) -> Tree:
+        """The observations that actions were chosen on: tree of (number of steps that are data, …)."""
+        valid = self.fields["valid"]
+        return map_tree(lambda leaf: leaf[:-1][valid], self.observations)
+
     def observation_bytes(self) -> int:
         """Size of one environment's observation."""
         return sum(leaf[0, 0].numel() * leaf.element_size() for leaf in leaves(self.observations))

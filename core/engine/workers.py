@@ -20,9 +20,6 @@ class WorkerGroup(Protocol):
     def is_first(self) -> bool:
         """Whether this is the worker that writes for all: rank 0."""
 
-    def sum(self, values: dict[str, float]) -> dict[str, float]:
-        """The values added over the workers; a key that only some have counts as 0 elsewhere."""
-
     def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Add each tensor over the workers, in place."""
 
@@ -45,10 +42,6 @@ class SingleWorker:
     rank = 0
     world_size = 1
     is_first = True
-
-    def sum(self, values: dict[str, float]) -> dict[str, float]:
-        """Nobody else has anything to add."""
-        return values
 
     def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Nobody else has anything to add."""

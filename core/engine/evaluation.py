@@ -1,0 +1,97 @@
+"""Evaluation: a model plays episodes with fixed seeds, and nothing else is disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..distributions import as_action_distribution, number_of_parameters, sampling_noise
+from ..experiment import EnvironmentSource
+from ..tree import map_tree
+from .collector import initial_memory
+from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
+from .seeding import stream, untouched_global_random_state
+
+MOST_ENVIRONMENTS = 16
+
+
+class Summary(NamedTuple):
+    """Mean of a metric over episodes, and the 95 % confidence interval of that mean (bootstrap)."""
+
+    mean: float
+    ci95: tuple[float, float]
+
+
+def evaluate(
+    model: nn.Module,
+    environment: EnvironmentSource,
+    episodes: int,
+    seed: int,
+    device: torch.device,
+    deterministic: bool = True,
+) -> list[Episode]:
+    """Play this many episodes. The same arguments give the same episodes, whatever else draws random numbers.
+
+    deterministic: take the most probable action; False: sample.
+    """
+    num_envs = min(episodes, MOST_ENVIRONMENTS)
+    with untouched_global_random_state():
+        torch.manual_seed(seed)
+        environments = build_environments(environment, range(num_envs), seed, "evaluation")
+        try:
+            return _play(model, environments, episodes, seed, device, deterministic)
+        finally:
+            environments.close()
+
+
+@torch.inference_mode()
+def _play(
+    model: nn.Module, environments: Environments, episodes: int, seed: int, device: torch.device, deterministic: bool
+) -> list[Episode]:
+    n = environments.num_envs
+    # each environment has its own number of episodes to play: taking the first to finish would favour short ones
+    left = np.array([episodes // n + (index < episodes % n) for index in range(n)])
+    observations = allocate(observation_layout(environments.observation_space), n)
+    row = Row(np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), np.ones(n, bool), observations)
+    act = to_environment(environments.action_space)
+    noise = stream(seed, "evaluation actions")
+    shape = (1, n, number_of_parameters(environments.action_space))
+    memory = initial_memory(model, n, device)
+    masks = torch.zeros(1, n, device=device)
+    played: list[Episode] = []
+    environments.reset(observations)
+    while left.any():
+        shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(device), observations)
+        output = model(shown, memory, masks)
+        distribution, memory = as_action_distribution(output[0]), output[2]
+        if deterministic:
+            actions = distribution.mode()
+        else:
+            draw = sampling_noise(environments.action_space, noise, n).reshape(shape)
+            actions = distribution.sample(torch.from_numpy(draw).to(device))
+        row.terminated[:], row.truncated[:] = False, False
+        ends = environments.step(act(actions[0].numpy(force=True)), row)
+        masks = torch.ones(1, n, device=device)
+        for end in ends:
+            masks[0, end.environment] = 0.0
+            if end.episode is not None and left[end.environment] > 0:
+                left[end.environment] -= 1
+                played.append(end.episode)
+    return played
+
+
+def summarize(episodes: Sequence[Episode]) -> dict[str, Summary]:
+    """ "return", "length" and every metric of the episodes -> its mean and confidence interval."""
+    rows = [{"return": e.episode_return, "length": float(e.length), **e.metrics} for e in episodes]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _summary(np.array([row[name] for row in rows if name in row])) for name in names}
+
+
+def _summary(values: np.ndarray) -> Summary:
+    resampled = stream(0, "bootstrap").choice(values, (2000, len(values))).mean(axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Summary(float(values.mean()), (float(low), float(high)))

@@ -1,0 +1,133 @@
+"""OffPolicyUpdater: the running side of an OffPolicyPipelineComponent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..batch import Memory
+from ..errors import ExperimentError
+from ..losses.loss import OffPolicyLossOutput
+from ..pipeline import OffPolicyPipelineComponent
+from ..settings import ResolvedSettings
+from ..tree import map_tree
+from .learner import Learner, Statistics, WeightedLoss
+from .seeding import derived_seed
+
+Means = dict[str, tuple[float, float]]
+
+_END = object()
+
+
+class NoOffPolicy:
+    """A stage that learns from its own rollouts only."""
+
+    def update(self, settings: ResolvedSettings, stage_steps: int) -> Means:
+        """Nothing to learn."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to remember."""
+
+
+class OffPolicyUpdater(NoOffPolicy):
+    """Takes batches from a stage's data iterator and makes optimizer steps with them.
+
+    * environments_per_worker: what `data_iterator_kwargs_generator` is told.
+    * key: part of each epoch's seed, the same on all workers.
+    """
+
+    def __init__(
+        self,
+        component: OffPolicyPipelineComponent,
+        losses: Sequence[WeightedLoss],
+        model: nn.Module,
+        learner: Learner,
+        environments_per_worker: list[int],
+        key: int,
+    ) -> None:
+        self.component, self.losses, self.model, self.learner = component, losses, model, learner
+        self.environments_per_worker = environments_per_worker
+        self.key = key
+        self.epoch = 0
+        self.position = 0
+        self.memory: Memory = None
+        self._iterator: Iterator[Any] | None = None
+
+    def update(self, settings: ResolvedSettings, stage_steps: int) -> Means:
+        """The component's number of optimizer steps. Returns for each tag its mean and weight (samples)."""
+        statistics = Statistics()
+        for _ in range(self.component.updates):
+            batch = map_tree(self._on_device, self._next_batch())
+            tags: dict[str, torch.Tensor] = {}
+            values, size = [], 0
+            for item in self.losses:
+                result = item.loss(self.model, batch, self.memory, stage_steps)
+                self._check(item.name, result)
+                self.memory = result.memory
+                values.append(item.weight * result.value)
+                size = max(size, result.batch_size)
+                tags |= {f"off_policy/{item.name}/{part}": value for part, value in result.info.items()}
+            total = torch.stack(values).sum()
+            norm = self.learner.step(total, size, settings)
+            self.memory = None if self.memory is None else self.memory.detach()
+            statistics.add(size, {"off_policy/total": total, "off_policy/grad_norm": norm, **tags})
+        return {**statistics.means(), "off_policy/epoch": (float(self.epoch), 1.0)}
+
+    def _next_batch(self) -> Any:
+        if self._iterator is None:
+            self._iterator = self._build()
+        batch = next(self._iterator, _END)
+        if batch is _END and self.position > 0:
+            self.epoch, self.position, self.memory = self.epoch + 1, 0, None
+            self._iterator = self._build()
+            batch = next(self._iterator, _END)
+        if batch is _END:
+            raise ExperimentError(
+                "the data iterator of offpolicy_component is empty: a fresh one gave no batch",
+                "check data_iterator_builder and, with several workers, that each gets a share of the data",
+            )
+        self.position += 1
+        return batch
+
+    def _build(self) -> Iterator[Any]:
+        generator = self.component.data_iterator_kwargs_generator
+        workers = self.learner.workers
+        seed = derived_seed(self.learner.seed, "off policy", self.key, self.epoch)
+        arguments = generator(workers.rank, self.environments_per_worker, seed) if generator else {}
+        return iter(self.component.data_iterator_builder(**arguments))
+
+    def _on_device(self, leaf: Any) -> Any:
+        device = self.learner.parameters[0].device
+        return leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf
+
+    def _check(self, name: str, result: Any) -> None:
+        if not isinstance(result, OffPolicyLossOutput) or not result.value.requires_grad:
+            raise ExperimentError(
+                f"the off-policy loss {name!r} returned {result!r}",
+                "return OffPolicyLossOutput(value, info, memory, batch_size) with a scalar value that has a graph",
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, batches taken in it, the memory, and the iterator's own state if it has one."""
+        state: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "memory": self.memory}
+        if hasattr(self._iterator, "state_dict"):
+            state["iterator"] = self._iterator.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the same batch: with the iterator's own state, or by taking as many batches again."""
+        self.epoch, self.position, self.memory = state["epoch"], state["position"], state["memory"]
+        self._iterator = self._build()
+        if "iterator" in state and hasattr(self._iterator, "load_state_dict"):
+            self._iterator.load_state_dict(state["iterator"])
+        else:
+            for _ in range(self.position):
+                next(self._iterator)

@@ -1,0 +1,43 @@
+"""Signals that ask the training to save and leave. A handler only raises a flag."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StopRequest:
+    """Whether somebody has asked this process to stop, and with which signal."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the training should save and leave."""
+        return self.signal is not None
+
+    @property
+    def status(self) -> str:
+        """ "interrupted" for Ctrl-C, "preempted" for the others."""
+        return "interrupted" if self.signal == signal.SIGINT else "preempted"
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within this context the signals raise the flag; a second signal ends the process at once."""
+        before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = signal.Signals(number)

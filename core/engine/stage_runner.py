@@ -1,0 +1,141 @@
+"""StageRunner: the loop of one stage. Read this first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..metrics import LoggingPackage, ScalarMeanTracker
+from ..pipeline import PipelineStage
+from ..settings import ResolvedSettings
+from .collector import RolloutCollector
+from .early_stopping import StageCriterion
+from .learner import Learner, WeightedLoss
+from .off_policy import NoOffPolicy
+from .progress import STEPS_TAKEN, STOPPED_EARLY, Progress
+from .reporting import MetricSink
+from .reward_normalizer import RawRewards
+from .stopwatch import Stopwatch
+from .workers import WorkerGroup
+
+
+
+class StageRunner:
+    """Trains one stage: collect, returns, learn, off-policy, count, report, save, until it has ended.
+
+    * save: writes a checkpoint; it only reads.
+    * stop_requested: whether this worker was asked to save and leave.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        settings: ResolvedSettings,
+        losses: Sequence[WeightedLoss],
+        should_log: bool,
+        progress: Progress,
+        collector: RolloutCollector,
+        rewards: RawRewards,
+        learner: Learner,
+        off_policy: NoOffPolicy,
+        criterion: StageCriterion,
+        metrics: ScalarMeanTracker,
+        sinks: MetricSink,
+        workers: WorkerGroup,
+        steps_per_vector_step: int,
+        save: Callable[[], None],
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self.name, self.settings, self.losses, self.should_log = name, settings, losses, should_log
+        self.progress, self.collector, self.rewards, self.learner = progress, collector, rewards, learner
+        self.off_policy, self.criterion, self.metrics, self.sinks = off_policy, criterion, metrics, sinks
+        self.workers, self.steps_per_vector_step = workers, steps_per_vector_step
+        self.save, self.stop_requested = save, stop_requested
+        self.stopwatch = Stopwatch()
+
+    def run(self) -> bool:
+        """Train until the stage has ended (True) or somebody asked to stop (False). Either way all is saved."""
+        progress, settings, watch = self.progress, self.settings, self.stopwatch
+        self._interval_began_at = progress.total_steps
+
+        while progress.stage_ended is None:
+            with watch.phase("collect"):
+                rollout = self.collector.collect(progress.rollouts, progress.stage_steps, self.steps_per_vector_step)
+                steps = sum(self.workers.gather(rollout.steps))
+                self.collector.report_to(self.metrics)
+
+            with watch.phase("returns"):
+                self.rewards.normalize(rollout, settings.gamma, self.workers)
+                rollout.compute_returns(settings, self.workers)
+
+            with watch.phase("learn"):
+                stage_steps = progress.stage_steps + steps
+                self._note(self.learner.update(rollout, self.losses, settings, progress.rollouts, stage_steps))
+                self.learner.update_normalizers(rollout)
+
+            with watch.phase("off_policy"):
+                self._note(self.off_policy.update(settings, stage_steps))
+
+            # count
+            progress.count_rollout(steps)
+            self.metrics.add_scalars({"train/learning_rate": self.learner.learning_rate})
+            self.learner.schedule.advance(progress.total_steps)
+            if progress.scenes_are_due(settings):
+                self.collector.advance_scenes()
+
+            # report
+            if progress.report_is_due(settings):
+                self._close_interval()
+
+            # save
+            stop = self.workers.any(self.stop_requested())
+            if progress.save_is_due(settings) or (stop and settings.save_interval is not None):
+                with watch.phase("save"):
+                    self.save()
+            if stop:
+                return progress.stage_ended is not None
+        return True
+
+    def _note(self, means: dict[str, tuple[float, float]]) -> None:
+        self.metrics.add_scalars(
+            {tag: mean for tag, (mean, _) in means.items()}, {tag: weight for tag, (_, weight) in means.items()}
+        )
+
+    def _close_interval(self) -> None:
+        """Means of all workers → sinks → early-stopping criterion → one decision for all."""
+        progress = self.progress
+        interval = ScalarMeanTracker()
+        for own in self.workers.gather(self.metrics.sums_and_counts()):
+            interval.add_sums_and_counts(own)
+        self.metrics.pop_and_reset()
+        self._report(interval)
+        progress.last_report = progress.total_steps
+        self.learner.schedule.observe(interval.means())
+        explanation = self.criterion.ask(progress, interval)
+        if progress.budget_is_spent():
+            progress.end_stage(self.name, STEPS_TAKEN, "")
+        elif explanation is not None:
+            progress.end_stage(self.name, STOPPED_EARLY, explanation)
+
+    def _report(self, interval: ScalarMeanTracker) -> None:
+        progress = self.progress
+        seconds, shares = self.stopwatch.lap()
+        progress.seconds += seconds
+        shares["environment"] = self.collector.pop_environment_seconds() / seconds
+        steps = progress.total_steps - self._interval_began_at
+        self._interval_began_at = progress.total_steps
+        speed = {"steps_per_second": steps / seconds, **shares}
+        means, counts = interval.means(), interval.counts()
+        self.sinks.write(
+            LoggingPackage(
+                kind="train",
+                stage=self.name,
+                stage_index=progress.stage_index,
+                total_steps=progress.total_steps,
+                stage_steps=progress.stage_steps,
+                means={**means, **{f"speed/{name}": value for name, value in speed.items()}},
+                counts=counts,
+                wall_seconds=seconds,
+                should_log=self.should_log,
+            )
+        )

@@ -1,0 +1,265 @@
+"""Trainer: builds the parts of a run, restores them, walks the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..builder import Builder
+from ..early_stopping import NeverEarlyStoppingCriterion
+from ..errors import CheckpointError, ExperimentError, TrainctlError
+from ..experiment import EnvironmentSource, Experiment
+from ..metrics import ScalarMeanTracker
+from ..pipeline import PipelineStage
+from ..shares import evenly_distribute_count_into_bins
+from .checkpoint import Checkpoint, Stateful, save_checkpoint
+from .collector import RolloutCollector
+from .early_stopping import StageCriterion
+from .environments import build_environments
+from .learner import Learner, WeightedLoss
+from .off_policy import NoOffPolicy, OffPolicyUpdater
+from .progress import Progress
+from .reporting import Sinks
+from .reward_normalizer import RawRewards, RewardNormalizer
+from .seeding import GlobalRandomState, derived_seed, set_seed
+from .stage_runner import StageRunner
+from .workers import WorkerGroup
+
+# parts whose state differs from worker to worker; the others are the same on all and saved once
+OF_EACH_WORKER = ("collector", "off_policy", "metrics", "rewards", "random")
+
+
+@dataclass
+class Trainer:
+    """One run of an experiment on one worker.
+
+    * experiment, seed: what is trained; everything random follows from the seed.
+    * device: where model and learning are.
+    * sinks: who is told about closed intervals.
+    * checkpoints: the directory in which checkpoints are written.
+    * stop_requested: asked after each rollout; True saves and leaves.
+    * about: goes into every checkpoint's manifest.
+    """
+
+    experiment: Experiment
+    seed: int
+    device: torch.device
+    workers: WorkerGroup
+    sinks: Sinks = field(default_factory=lambda: Sinks([]))
+    checkpoints: Path = Path("checkpoints")
+    stop_requested: Callable[[], bool] = lambda: False
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pipeline = self.experiment.pipeline
+        self.stages = self.pipeline.pipeline_stages
+        self.stage_names = self.pipeline.stage_names()
+        self.losses = {
+            name: loss() if isinstance(loss, Builder) else loss for name, loss in self.pipeline.named_losses.items()
+        }
+        shares = evenly_distribute_count_into_bins(self.experiment.num_envs, self.workers.world_size)
+        self.environments_per_worker = shares
+        first = sum(shares[: self.workers.rank])
+        self.indices = range(first, first + shares[self.workers.rank])
+        self.progress = Progress()
+        self.metrics = ScalarMeanTracker()
+        self.rewards = RewardNormalizer() if self.experiment.normalize_rewards else RawRewards()
+        self.off_policy = NoOffPolicy()
+        self.criterion = StageCriterion(NeverEarlyStoppingCriterion(), self.workers)
+        self.random = GlobalRandomState()
+
+    def parts(self) -> dict[str, Stateful]:
+        """Everything a checkpoint holds, by name."""
+        return {
+            "learner": self.learner,
+            "progress": self.progress,
+            "early_stopping": self.criterion,
+            "sinks": self.sinks,
+            "collector": self.collector,
+            "off_policy": self.off_policy,
+            "metrics": self.metrics,
+            "rewards": self.rewards,
+            "random": self.random,
+        }
+
+    def build(self, stage_index: int = 0) -> None:
+        """Make the model, the environments of this stage, and what learns and collects with them."""
+        environments = self._build_environments(stage_index)
+        self.model = build_model(self.experiment, environments.observation_space, environments.action_space, self.seed)
+        self.model.to(self.device)
+        set_seed(derived_seed(self.seed, "global", self.workers.rank))
+        self.learner = Learner(
+            self.model, self.pipeline.optimizer_builder, self.pipeline.lr_scheduler_builder, self.workers, self.seed
+        )
+        self.collector = RolloutCollector(self.model, environments, self.indices, self.seed, self.device)
+
+    def train(self) -> bool:
+        """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
+        if self.progress.stage_ended is not None:
+            self.progress.next_stage()
+        while self.progress.stage_index < len(self.stages):
+            stage = self.stages[self.progress.stage_index]
+            if self.progress.stage_budget is None:
+                self._begin(stage)
+            try:
+                ended = self._runner(stage).run()
+            except TrainctlError as error:
+                error.message = f"stage {self.stage_name!r}: {error.message}"
+                raise
+            if not ended:
+                return False
+            self._report_end()
+            self.progress.next_stage()
+        return True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last stage has ended."""
+        left = len(self.stages) - self.progress.stage_index
+        return left <= 0 or (left == 1 and self.progress.stage_ended is not None)
+
+    @property
+    def stage_name(self) -> str:
+        """The name of the current stage; of the last one when all are done."""
+        return self.stage_names[min(self.progress.stage_index, len(self.stages) - 1)]
+
+    def _begin(self, stage: PipelineStage) -> None:
+        """Enter a stage for the first time."""
+        index = self.progress.stage_index
+        if stage.environment is not None and index > 0:
+            self.collector.change_environments(self._build_environments(index))
+        if stage.restart_optimizer:
+            self.learner.restart_optimizer()
+        if stage.restart_optimizer or stage.restart_lr_scheduler:
+            self.learner.restart_schedule(self.progress.total_steps if stage.restart_lr_scheduler else 0)
+        self.progress.begin_stage(self._budget(stage))
+        self._build_stage_parts(stage)
+        self.sinks.note("pipeline/stages", f"stage {index + 1} begins: {self.stage_name}", self.progress.total_steps)
+
+    def _budget(self, stage: PipelineStage) -> int:
+        steps = stage.max_stage_steps
+        budget = self.workers.from_first(int(steps()) if callable(steps) else steps)
+        if budget < 1:
+            raise ExperimentError(f"max_stage_steps of stage {self.stage_name!r} returned {budget}", "return at least 1")
+        return budget
+
+    def _build_stage_parts(self, stage: PipelineStage) -> None:
+        """What belongs to one stage alone: its criterion and its off-policy side."""
+        self.criterion = StageCriterion(stage.early_stopping_criterion or NeverEarlyStoppingCriterion(), self.workers)
+        self.off_policy = NoOffPolicy()
+        if stage.offpolicy_component is not None:
+            component = stage.offpolicy_component
+            losses = self._weighted(component.loss_names, component.loss_weights)
+            self.off_policy = OffPolicyUpdater(
+                component, losses, self.model, self.learner, self.environments_per_worker, self.progress.stage_index
+            )
+
+    def _runner(self, stage: PipelineStage) -> StageRunner:
+        settings = self.pipeline.settings_of(stage)
+        losses = self._weighted(stage.loss_names, stage.loss_weights)
+        needs_expert = any(getattr(item.loss, "needs_expert", False) for item in losses)
+        needs_expert = needs_expert or stage.teacher_forcing is not None
+        self.collector.begin_stage(settings, stage.teacher_forcing, needs_expert)
+        return StageRunner(
+            name=self.stage_name,
+            settings=settings,
+            losses=losses,
+            should_log=self.pipeline.should_log,
+            progress=self.progress,
+            collector=self.collector,
+            rewards=self.rewards,
+            learner=self.learner,
+            off_policy=self.off_policy,
+            criterion=self.criterion,
+            metrics=self.metrics,
+            sinks=self.sinks,
+            workers=self.workers,
+            steps_per_vector_step=self.experiment.num_envs,
+            save=self.save,
+            stop_requested=self.stop_requested,
+        )
+
+    def _weighted(self, names: Any, weights: Any) -> list[WeightedLoss]:
+        return [
+            WeightedLoss(name, float(weight), self.losses[name])
+            for name, weight in zip(names, weights or [1.0] * len(names), strict=True)
+        ]
+
+    def _report_end(self) -> None:
+        record = self.progress.stages[-1]
+        text = f"stage {self.progress.stage_index + 1} ended after {record['steps']:,} steps: {record['reason']}"
+        explanation = f" ({record['explanation']})" if record["explanation"] else ""
+        self.sinks.note("pipeline/stages", f"{record['name']}: {text}{explanation}", self.progress.total_steps)
+
+    def _build_environments(self, stage_index: int) -> Any:
+        sources = [stage.environment for stage in self.stages[: stage_index + 1]]
+        own = max((index for index, source in enumerate(sources) if source is not None), default=None)
+        source: EnvironmentSource = self.experiment.environment if own is None else sources[own]  # type: ignore[assignment]
+        purpose = "environment" if own is None else f"environment of stage {own}"
+        return build_environments(source, self.indices, self.seed, purpose)
+
+    def save(self) -> Path:
+        """Write a checkpoint of everything as it is now."""
+        self.progress.last_save = self.progress.total_steps
+        states = {name: part.state_dict() for name, part in self.parts().items()}
+        return save_checkpoint(
+            self.checkpoints,
+            f"step-{self.progress.total_steps:012d}",
+            self.model.state_dict(),
+            {name: state for name, state in states.items() if name not in OF_EACH_WORKER},
+            {name: state for name, state in states.items() if name in OF_EACH_WORKER},
+            {
+                **self.about,
+                "total_steps": self.progress.total_steps,
+                "stage": self.stage_name,
+                "stage_index": self.progress.stage_index,
+                "stage_ended": self.progress.stage_ended is not None,
+            },
+            self.workers,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> list[str]:
+        """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact."""
+        shared, own = checkpoint.shared(), checkpoint.own(self.workers.rank)
+        self.progress.load_state_dict(shared["progress"])
+        self.build(min(self.progress.stage_index, len(self.stages) - 1))
+        if self.progress.stage_index < len(self.stages):
+            self._build_stage_parts(self.stages[self.progress.stage_index])
+        try:
+            self.model.load_state_dict(checkpoint.model())
+        except RuntimeError as error:
+            raise CheckpointError(f"{checkpoint.path.name} does not fit the model: {error}") from error
+        problems: list[str] = []
+        for name, part in self.parts().items():
+            problems += part.load_state_dict((own if name in OF_EACH_WORKER else shared)[name]) or []
+        if not self.criterion.is_saved:
+            problems.append(f"the criterion {self.criterion.criterion!r} has no state_dict()/load_state_dict()")
+        return problems
+
+    def close(self) -> None:
+        """Release environments and sinks."""
+        if hasattr(self, "collector"):
+            self.collector.environments.close()
+        self.sinks.close()
+
+
+def build_model(experiment: Experiment, observation_space: Any, action_space: Any, seed: int) -> nn.Module:
+    """The experiment's model for these spaces, with parameters that follow from the seed alone."""
+    set_seed(derived_seed(seed, "model"))
+    try:
+        model = experiment.model(observation_space=observation_space, action_space=action_space)
+    except TrainctlError:
+        raise
+    except Exception as error:
+        raise ExperimentError(
+            f"the model cannot be built for observations {observation_space} and actions {action_space}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ExperimentError(f"the model builder gave {model!r}, not a torch.nn.Module")
+    return model
