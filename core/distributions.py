@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -38,7 +39,7 @@ class ActionDistribution(ABC):
 
 
 class Categorical(ActionDistribution):
-    """One of n actions. logits: (…, n), not necessarily normalised. Actions: (…) int64."""
+    """One of n actions. logits: (…, n), not necessarily normalised, -inf for what is ruled out. Actions: (…) int64."""
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
@@ -62,7 +63,9 @@ class Categorical(ActionDistribution):
         return self.log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:
-        return -(self.log_probs.exp() * self.log_probs).sum(dim=-1)
+        # finite, so that a logit of -inf (an action that is ruled out) adds 0 and not 0 × inf
+        finite = self.log_probs.clamp(min=torch.finfo(self.log_probs.dtype).min)
+        return -(finite.exp() * finite).sum(dim=-1)
 
 
 class MultiCategorical(ActionDistribution):
@@ -70,10 +73,10 @@ class MultiCategorical(ActionDistribution):
 
     def __init__(self, logits: Tensor, sizes: Sequence[int]) -> None:
         self.sizes = list(sizes)
-        self.parts = [Categorical(part) for part in logits.split(self.sizes, dim=-1)]
+        self.parts = [Categorical(part) for part in torch.split(logits, self.sizes, dim=-1)]
 
     def sample(self, noise: Tensor) -> Tensor:
-        noises = noise.split(self.sizes, dim=-1)
+        noises = torch.split(noise, self.sizes, dim=-1)
         return torch.stack([part.sample(own) for part, own in zip(self.parts, noises, strict=True)], dim=-1)
 
     def mode(self) -> Tensor:
@@ -144,7 +147,7 @@ def as_action_distribution(
     return distribution
 
 
-def number_of_parameters(action_space: gymnasium.Space) -> int:
+def number_of_parameters(action_space: gymnasium.Space[Any]) -> int:
     """How many numbers a policy head gives for this action space: logits, or means.
 
     Raises TypeError for spaces other than Discrete, MultiDiscrete, MultiBinary and Box.
@@ -163,9 +166,10 @@ def number_of_parameters(action_space: gymnasium.Space) -> int:
     )
 
 
-def sampling_noise(action_space: gymnasium.Space, generator: np.random.Generator, steps: int) -> np.ndarray:
+def sampling_noise(action_space: gymnasium.Space[Any], generator: np.random.Generator, steps: int) -> np.ndarray:
     """Noise for `steps` samples, (steps, n) float32: standard normal for Box, Gumbel for the others."""
     shape = (steps, number_of_parameters(action_space))
     if isinstance(action_space, gymnasium.spaces.Box):
         return generator.standard_normal(shape, dtype=np.float32)
-    return -np.log(generator.standard_exponential(shape, dtype=np.float32))
+    waiting = generator.standard_exponential(shape, dtype=np.float32)
+    return -np.log(np.maximum(waiting, np.finfo(np.float32).tiny))  # it can be 0, whose logarithm is not finite
