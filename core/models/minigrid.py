@@ -1,0 +1,137 @@
+"""MiniGridActorCritic: for the grids, directions and missions of MiniGrid and BabyAI."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..tree import Tree, flatten
+from .composed import EncoderActorCritic
+from .layers import HiddenLayers, orthogonal
+from .vectors import VectorEncoder, leaf_spaces, refuse_space
+
+OBJECTS, COLOURS, STATES = 16, 8, 8
+"""How many of each a grid may name; MiniGrid itself has 11, 6 and 4. Higher indices share the last one's place."""
+
+LARGEST_GRID = 32
+"""Images with longer sides are pictures, not grids."""
+
+
+class MiniGridActorCritic(EncoderActorCritic):
+    """Small and fast, for MiniGrid's observations: the dictionary {image, direction, mission}, or the image alone.
+
+    * image: uint8 (height, width, 3), the index of object, colour and state in each cell (Chevalier-Boisvert et al.
+      2023, https://arxiv.org/abs/2306.13831). Not the pictures of RGBImgObsWrapper: use CNNActorCritic for those.
+    * mission: int64 (length,), token ids in which 0 is padding, read as a bag of words. May be missing.
+    * Everything else (direction) is read as `MLPActorCritic` reads it.
+
+    Cells are embedded by what is in them and whether the mission speaks of it; one layer sees all of the grid, a second
+    one grid, mission and direction.
+
+    * memory: None, "gru" or "lstm"; memory_size: the size of its output, without effect where memory is None.
+    * features: the size of both layers.
+
+    Raises `ExperimentError` for other observations, among them a mission that is still text.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        memory: str | None = None,
+        memory_size: int = 128,
+        features: int = 128,
+    ) -> None:
+        encoder = MiniGridEncoder(dict(leaf_spaces(observation_space)), features)
+        super().__init__(encoder, features, action_space, memory, memory_size)
+
+
+class MiniGridEncoder(nn.Module):
+    """MiniGrid's observations → features (T, B, features)."""
+
+    def __init__(self, parts: dict[str, gymnasium.Space[Any]], features: int, cell_size: int = 8) -> None:
+        super().__init__()
+        self.image = "" if "" in parts else "image"
+        grid, mission = _grid_space(self.image, parts), parts.get("mission")
+        self.mission = MissionEncoder(mission, cell_size) if isinstance(mission, spaces.Box) else None
+        read = {self.image, "mission"} if self.mission else {self.image}
+        rest = {path: space for path, space in parts.items() if path not in read}
+        self.vectors = VectorEncoder(rest, normalize=False, model="MiniGridActorCritic")
+        self.cells = CellEncoder(cell_size)
+        self.grid = HiddenLayers((math.prod(grid.shape[:2]) * cell_size, features), "relu")
+        size = features + self.vectors.size + (self.mission.size if self.mission else 0)
+        self.mixing = HiddenLayers((size, features), "relu")
+
+    def forward(self, observations: Tree) -> Tensor:
+        """Features (T, B, features)."""
+        leaves = flatten(observations)
+        cells = self.cells(leaves[self.image])
+        parts = []
+        if self.mission is not None:
+            words, cells = self.mission(leaves["mission"], cells)
+            parts.append(words)
+        if self.vectors.size:
+            parts.append(self.vectors(observations))
+        features: Tensor = self.mixing(torch.cat([self.grid(cells.flatten(2)), *parts], dim=-1))
+        return features
+
+
+class CellEncoder(nn.Module):
+    """Grids (T, B, height, width, 3) → the embeddings of their cells (T, B, height · width, cell_size).
+
+    The embedding of a cell is the sum of those of its object, colour and state. The sums are made once for all
+    combinations and then looked up: on grids this small several times faster than convolutions.
+    """
+
+    def __init__(self, cell_size: int) -> None:
+        super().__init__()
+        self.objects = nn.Parameter(torch.randn(OBJECTS, 1, 1, cell_size))
+        self.colours = nn.Parameter(torch.randn(COLOURS, 1, cell_size))
+        self.states = nn.Parameter(torch.randn(STATES, cell_size))
+
+    def forward(self, grids: Tensor) -> Tensor:
+        """Embeddings (T, B, height · width, cell_size)."""
+        objects, colours, states = grids.int().flatten(2, 3).unbind(dim=-1)
+        objects, colours = objects.clamp(max=OBJECTS - 1), colours.clamp(max=COLOURS - 1)
+        combinations = (objects * COLOURS + colours) * STATES + states.clamp(max=STATES - 1)
+        return F.embedding(combinations, (self.objects + self.colours + self.states).flatten(0, 2))
+
+
+class MissionEncoder(nn.Module):
+    """Missions (T, B, length) of token ids → the mean of their embeddings (T, B, size), zeros for one without words;
+    and cells (T, B, n, cell_size) in the light of it.
+
+    The mission scales and shifts what each cell says (FiLM, Perez et al. 2018, https://arxiv.org/abs/1709.07871), so
+    that a cell can tell whether it is what the mission speaks of.
+    """
+
+    def __init__(self, space: spaces.Box, cell_size: int, size: int = 32) -> None:
+        super().__init__()
+        self.size = size
+        self.embedding = nn.Embedding(int(space.high.max()) + 1, size, padding_idx=0)
+        self.modulation = orthogonal(nn.Linear(size, 2 * cell_size), gain=1.0)
+
+    def forward(self, missions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """The words' mean (T, B, size), and the cells in the shape they had."""
+        bags = F.embedding_bag(missions.flatten(0, 1).long(), self.embedding.weight, mode="mean", padding_idx=0)
+        words = bags.view(*missions.shape[:2], self.size)
+        scale, shift = self.modulation(words).unsqueeze(-2).chunk(2, dim=-1)
+        return words, torch.relu(torch.addcmul(cells + shift, cells, scale))
+
+
+def _grid_space(path: str, parts: dict[str, gymnasium.Space[Any]]) -> spaces.Box:
+    space = parts.get(path)
+    advice = "it needs MiniGrid's image: uint8 (height, width, 3) of object, colour and state"
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3 or space.shape[2] != 3:
+        raise refuse_space("MiniGridActorCritic", path, space or spaces.Dict(parts), advice)
+    if max(space.shape) > LARGEST_GRID:
+        advice = f"{advice}, at most {LARGEST_GRID} cells a side; use CNNActorCritic for pictures"
+        raise refuse_space("MiniGridActorCritic", path, space, advice)
+    return space
