@@ -52,6 +52,11 @@ class Batch:
     has_expert: Tensor | None = None
     teacher_forced: Tensor | None = None
 
+    @property
+    def size(self) -> int:
+        """How many steps are data."""
+        return self.actions.shape[0] * self.actions.shape[1] if self.valid is None else int(self.valid.sum())
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values (T, B) over the steps that are data; 0 if there are none."""
         if self.valid is None:

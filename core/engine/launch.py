@@ -14,13 +14,13 @@ from ..description import describe
 from ..errors import CheckpointError, UsageError
 from ..experiment_file import LoadedExperiment, load_experiment, source_files
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
+from .environments import build_environments
 from .evaluation import Summary, evaluate, summarize
 from .progress import Progress
 from .reporting import JsonLinesSink, MetricSink, Sinks, TensorBoardSink
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
 from .trainer import Trainer, build_model
-from .environments import build_environments
 from .workers import SingleWorker
 
 

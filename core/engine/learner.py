@@ -15,6 +15,7 @@ from ..errors import ExperimentError, NonFiniteError
 from ..losses.loss import LossOutput
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
+from .gradients import backward
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
@@ -73,15 +74,16 @@ class Learner:
         statistics = Statistics()
         if not losses:
             return {}
+        # all workers must make the same number of steps together
+        count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
         for repeat in range(settings.update_repeats):
             order = stream(self.seed, "minibatches", self.workers.rank, index, repeat)
-            for batch in rollout.minibatches(settings.num_mini_batch, order, stage_steps):
+            for batch in rollout.minibatches(count, order, stage_steps):
                 output = self.model(batch.observations, batch.memory, batch.masks)
                 results = [(item, item.loss(batch, output)) for item in losses]
                 total = self._total(results)
-                size = batch.actions.shape[0] * batch.actions.shape[1]
-                norm = self.step(total, size, settings)
-                statistics.add(size, self._tags(results, total, norm))
+                norm = self.step(total, batch.size, settings)
+                statistics.add(batch.size, self._tags(results, total, norm))
         return statistics.means()
 
     def update_normalizers(self, rollout: Rollout) -> None:
@@ -98,39 +100,15 @@ class Learner:
         Returns the gradient's norm before clipping. Raises NonFiniteError, before the step, on every worker if a
         loss or gradient of any is not finite.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        gradients = self._shared_gradients(size)
+        averaged = backward(total, size, self.parameters, self.workers)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = get_total_norm(gradients, settings.grad_norm_type)
-        if not self.workers_agree_on_finite(total, norm):
-            raise NonFiniteError(self._non_finite(total))
+        if not torch.isfinite(averaged + norm):
+            raise NonFiniteError(self._non_finite(averaged))
         if settings.max_grad_norm is not None:
             clip_grads_with_norm_(self.parameters, settings.max_grad_norm, norm)
         self.optimizer.step()
         return norm
-
-    def workers_agree_on_finite(self, total: Tensor, norm: Tensor) -> bool:
-        """Whether loss and gradient are finite on all workers."""
-        return not self.workers.any(not bool(torch.isfinite(total.detach() + norm)))
-
-    def _shared_gradients(self, size: int) -> list[Tensor]:
-        """The gradients, averaged over the workers by their sizes."""
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if self.workers.world_size > 1:
-            gradients = self._averaged(size)
-        return gradients
-
-    def _averaged(self, size: int) -> list[Tensor]:
-        for parameter in self.parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() * size for gradient in gradients] + [flat_size(size, gradients[0])])
-        self.workers.sum_tensors([flat])
-        pieces = (flat[:-1] / flat[-1]).split([gradient.numel() for gradient in gradients])
-        for gradient, piece in zip(gradients, pieces, strict=True):
-            gradient.copy_(piece.view_as(gradient))
-        return gradients
 
     def _total(self, results: Sequence[tuple[WeightedLoss, LossOutput]]) -> Tensor:
         for item, result in results:
@@ -159,7 +137,7 @@ class Learner:
         named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
         bad = next((name for name, gradient in named if not torch.isfinite(gradient).all()), None)
         where = f"; first bad gradient: {bad}" if bad else ""
-        return f"non-finite numbers while learning: loss = {float(total)}{where}"
+        return f"non-finite numbers in an update: loss = {float(total)}{where}"
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's and the schedule's state."""
@@ -194,11 +172,6 @@ class Statistics:
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         means = (rows * sizes[:, None]).sum(dim=0) / sizes.sum()
         return {tag: (mean, float(sizes.sum())) for tag, mean in zip(self.tags, means.tolist(), strict=True)}
-
-
-def flat_size(size: int, like: Tensor) -> Tensor:
-    """The size as a tensor of one element, to travel with the gradients."""
-    return like.new_full((1,), float(size))
 
 
 def _fused(builder: Builder[optim.Optimizer]) -> dict[str, Any]:

@@ -118,8 +118,9 @@ class OffPolicyUpdater(NoOffPolicy):
     def state_dict(self) -> dict[str, Any]:
         """Epoch, batches taken in it, the memory, and the iterator's own state if it has one."""
         state: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "memory": self.memory}
-        if hasattr(self._iterator, "state_dict"):
-            state["iterator"] = self._iterator.state_dict()
+        own: Any = getattr(self._iterator, "state_dict", None)
+        if own is not None:
+            state["iterator"] = own()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def next_values(values: Tensor, bootstrap_value: Tensor, terminated: Tensor, truncated: Tensor, final_values: Tensor) -> Tensor:
+def next_values(
+    values: Tensor, bootstrap_value: Tensor, terminated: Tensor, truncated: Tensor, final_values: Tensor
+) -> Tensor:
     """The value of what comes after each step.
 
     values (T, N): of the observation each action was chosen on. bootstrap_value (N,): of the observation after the

@@ -44,7 +44,7 @@ class Rollout:
         self.observations = map_tree(self._on_device, self.host_observations)
         self.masks = self._on_device(self.host_masks)
         # with the time axis kept, as models want it: (1, N, …)
-        self.step_observations = [map_tree(lambda leaf: leaf[t : t + 1], self.observations) for t in range(num_steps + 1)]
+        self.step_observations = [self._step_observation(t) for t in range(num_steps + 1)]
         self.step_masks = list(self.masks.split(1))
         self.first_memory: Memory = None
         self.fields: dict[str, Tensor] = {}
@@ -54,6 +54,9 @@ class Rollout:
         flags = self.host_flags
         following = map_tree(lambda leaf: leaf[t + 1], self.host_observations)
         return Row(self.host_rewards[t], flags["terminated"][t], flags["truncated"][t], flags["valid"][t], following)
+
+    def _step_observation(self, t: int) -> Tree:
+        return map_tree(lambda leaf: leaf[t : t + 1], self.observations)
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         host = torch.from_numpy(array)
@@ -117,9 +120,10 @@ class Rollout:
         moments = torch.stack([torch.full_like(data.sum(), len(data)), data.sum(), data.square().sum()])
         workers.sum_tensors([moments])
         count, total, total_squared = moments
-        mean = total / count
+        mean: Tensor = total / count
         variance = (total_squared / count - mean.square()).clamp(min=0) * count / (count - 1).clamp(min=1)
-        return ((advantages - mean) / (variance.sqrt() + 1e-8)).to(advantages.dtype)
+        normalized: Tensor = (advantages - mean) / (variance.sqrt() + 1e-8)
+        return normalized.to(advantages.dtype)
 
     def explained_variance(self) -> float:
         """1 − Var(returns − values) / Var(returns): 1 is a perfect value function, ≤ 0 no better than a constant."""
@@ -128,8 +132,12 @@ class Rollout:
         variance = returns.var(correction=0)
         return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else 0.0
 
+    def most_minibatches(self, wanted: int) -> int:
+        """How many minibatches the rollout can be broken into: `wanted`, or fewer if it holds fewer units."""
+        return min(wanted, self.steps if self.first_memory is None else self.num_envs)
+
     def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Batch]:
-        """The rollout in `count` parts of nearly equal size, in an order drawn from the generator.
+        """The rollout in `count` parts of nearly equal size (see `most_minibatches`), in the generator's order.
 
         Without memory: shuffled steps, as batches (1, B). With memory: shuffled whole sequences, as (T, B).
         """
@@ -137,7 +145,7 @@ class Rollout:
             order = generator.permutation(np.flatnonzero(self.host_flags["valid"]))
         else:
             order = generator.permutation(self.num_envs)
-        shares = np.array_split(order, min(count, len(order)))
+        shares = np.array_split(order, count)
         take = self._steps if self.first_memory is None else self._sequences
         for share in shares:
             yield take(torch.from_numpy(share).to(self.device), stage_steps)

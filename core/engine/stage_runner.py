@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..metrics import LoggingPackage, ScalarMeanTracker
-from ..pipeline import PipelineStage
 from ..settings import ResolvedSettings
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
@@ -16,7 +15,6 @@ from .reporting import MetricSink
 from .reward_normalizer import RawRewards
 from .stopwatch import Stopwatch
 from .workers import WorkerGroup
-
 
 
 class StageRunner:
@@ -43,7 +41,7 @@ class StageRunner:
         sinks: MetricSink,
         workers: WorkerGroup,
         steps_per_vector_step: int,
-        save: Callable[[], None],
+        save: Callable[[], object],
         stop_requested: Callable[[], bool],
     ) -> None:
         self.name, self.settings, self.losses, self.should_log = name, settings, losses, should_log
@@ -67,6 +65,7 @@ class StageRunner:
             with watch.phase("returns"):
                 self.rewards.normalize(rollout, settings.gamma, self.workers)
                 rollout.compute_returns(settings, self.workers)
+                self.metrics.add_scalars({"train/explained_variance": rollout.explained_variance()})
 
             with watch.phase("learn"):
                 stage_steps = progress.stage_steps + steps

@@ -145,7 +145,9 @@ class Trainer:
         steps = stage.max_stage_steps
         budget = self.workers.from_first(int(steps()) if callable(steps) else steps)
         if budget < 1:
-            raise ExperimentError(f"max_stage_steps of stage {self.stage_name!r} returned {budget}", "return at least 1")
+            raise ExperimentError(
+                f"max_stage_steps of stage {self.stage_name!r} returned {budget}", "return at least 1"
+            )
         return budget
 
     def _build_stage_parts(self, stage: PipelineStage) -> None:

@@ -50,8 +50,8 @@ class Environments(ABC):
     """A group of environments that are stepped together and begin new episodes by themselves."""
 
     num_envs: int
-    observation_space: gymnasium.Space
-    action_space: gymnasium.Space
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
 
     guarantee = "bit-exact"
     """What a resume can promise of these environments: "bit-exact" or "exact-state" (episodes begin anew)."""

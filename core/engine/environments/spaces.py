@@ -13,7 +13,7 @@ from ...errors import ExperimentError
 from ...tree import Tree, map_tree
 
 
-def observation_layout(space: gymnasium.Space) -> Tree:
+def observation_layout(space: gymnasium.Space[Any]) -> Tree:
     """An empty example (np.ndarray of the right shape and type) for each leaf of an observation of this space.
 
     float64 becomes float32, which is what models compute in. Raises ExperimentError for spaces without an array form.
@@ -31,7 +31,7 @@ def observation_layout(space: gymnasium.Space) -> Tree:
     )
 
 
-def action_layout(space: gymnasium.Space) -> np.ndarray:
+def action_layout(space: gymnasium.Space[Any]) -> np.ndarray:
     """An empty example of one action as the policy gives it: () int64, (k,) int64, or (k,) float32 for Box."""
     if isinstance(space, spaces.Discrete):
         return np.zeros((), np.int64)
@@ -67,7 +67,7 @@ def _write_array(rows: np.ndarray, index: int, observation: Any) -> None:
     rows[index] = observation
 
 
-def to_environment(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:
+def to_environment(space: gymnasium.Space[Any]) -> Callable[[np.ndarray], np.ndarray]:
     """A function that turns the policy's actions (N, …) into the environment's: reshaped, shifted, clipped.
 
     Its result shares no memory with its argument, so that actions may be kept.
@@ -78,11 +78,11 @@ def to_environment(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]
     if isinstance(space, spaces.Box):
         low, high, shape, dtype = space.low, space.high, space.shape, space.dtype
         return lambda actions: np.clip(actions.reshape(-1, *shape), low, high).astype(dtype, copy=False)
-    shape, dtype = space.shape or (), space.dtype
-    return lambda actions: actions.reshape(-1, *shape).astype(dtype)
+    own_shape, own_dtype = space.shape or (), space.dtype
+    return lambda actions: actions.reshape(-1, *own_shape).astype(own_dtype)
 
 
-def from_environment(space: gymnasium.Space, action: Any) -> np.ndarray:
+def from_environment(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
     """An action of the environment as the policy would give it. Raises ValueError if it is not in the space."""
     array = np.asarray(action, dtype=space.dtype)
     if not space.contains(array if space.shape else array.item()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -43,12 +43,12 @@ class TrackedEnvironment:
         observation, _ = self.env.reset(seed=derived_seed(*self.key, self.episode))
         return observation
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step, as `gymnasium.Env.step`."""
         self.actions.append(action)
-        outcome = self._step(action)
-        self.episode_return += float(outcome[1])
-        return outcome
+        observation, reward, terminated, truncated, info = self._step(action)
+        self.episode_return += float(reward)
+        return observation, reward, terminated, truncated, info
 
     def record(self, info: dict[str, Any]) -> Episode:
         """The record of the episode that is ending. What `RecordEpisodeStatistics` says goes before our own sum."""

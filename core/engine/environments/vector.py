@@ -53,7 +53,11 @@ class VectorEnvironments(Environments):
         self._returns += row.rewards
         self._lengths += row.valid
         self._ended = terminated | truncated
-        ends = [self._end(i, row, observations, infos) for i in np.flatnonzero(self._ended)] if self._ended.any() else []
+        ends = (
+            [self._end(i, row, observations, infos) for i in np.flatnonzero(self._ended).tolist()]
+            if self._ended.any()
+            else []
+        )
         if ends and self.mode == AutoresetMode.DISABLED:
             observations, _ = self.env.reset(options={"reset_mask": self._ended.copy()})
         _copy(row.observations, observations)
@@ -79,7 +83,9 @@ class VectorEnvironments(Environments):
             try:
                 actions[i] = 0 if action is None else from_environment(self.action_space, action)
             except ValueError as error:
-                raise ExperimentError(f"expert_action() returned an action outside the action space: {error}") from error
+                raise ExperimentError(
+                    f"expert_action() returned an action outside the action space: {error}"
+                ) from error
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
         cut_off = [
@@ -144,5 +150,3 @@ def _of_environment(infos: dict[str, Any], i: int) -> dict[str, Any]:
         if mask is not None and not isinstance(mask, dict) and mask[i]:
             own[key] = _of_environment(values, i) if isinstance(values, dict) else values[i]
     return own
-
-

@@ -1,0 +1,37 @@
+"""Gradients of one loss, averaged over workers: one flat all-reduce for each update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .workers import WorkerGroup
+
+
+def backward(loss: Tensor, size: int, parameters: Sequence[nn.Parameter], workers: WorkerGroup) -> Tensor:
+    """Set the parameters' gradients to those of the loss, averaged over workers by `size`. Returns the averaged loss.
+
+    * loss: scalar, a mean over `size` samples of this worker; so uneven shares give the gradient of the mean over all.
+    * parameters: one that no worker's loss depends on keeps None as its gradient, on any number of workers.
+
+    What is not finite on one worker is not finite on all afterwards, so that all can stop together.
+    """
+    for parameter in parameters:
+        parameter.grad = None
+    torch.autograd.backward(loss)
+    if workers.world_size == 1:
+        return loss.detach()
+    used = loss.new_tensor([float(parameter.grad is not None) for parameter in parameters])
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([gradient.flatten() * size for gradient in own] + [loss.detach().view(1) * size])
+    weight = loss.new_tensor([float(size)])
+    everything = torch.cat([flat, used, weight])
+    workers.sum_tensors([everything])
+    flat, used, weight = everything.split([len(flat), len(used), 1])
+    *pieces, averaged = (flat / weight).split([gradient.numel() for gradient in own] + [1])
+    for parameter, piece, is_used in zip(parameters, pieces, used.tolist(), strict=True):
+        parameter.grad = piece.view_as(parameter) if is_used else None
+    result: Tensor = averaged.squeeze(0)
+    return result
