@@ -36,7 +36,7 @@ class MiniGridActorCritic(EncoderActorCritic):
     one grid, mission and direction.
 
     * memory: None, "gru" or "lstm"; memory_size: the size of its output, without effect where memory is None.
-    * features: the size of both layers.
+    * features: the size of both layers; cell_size: how many numbers describe a cell.
 
     Raises `ExperimentError` for other observations, among them a mission that is still text.
     """
@@ -48,18 +48,20 @@ class MiniGridActorCritic(EncoderActorCritic):
         memory: str | None = None,
         memory_size: int = 128,
         features: int = 128,
+        cell_size: int = 8,
     ) -> None:
-        encoder = MiniGridEncoder(dict(leaf_spaces(observation_space)), features)
+        encoder = MiniGridEncoder(observation_space, features, cell_size)
         super().__init__(encoder, features, action_space, memory, memory_size)
 
 
 class MiniGridEncoder(nn.Module):
     """MiniGrid's observations → features (T, B, features)."""
 
-    def __init__(self, parts: dict[str, gymnasium.Space[Any]], features: int, cell_size: int = 8) -> None:
+    def __init__(self, observation_space: gymnasium.Space[Any], features: int, cell_size: int) -> None:
         super().__init__()
-        self.image = "" if "" in parts else "image"
-        grid, mission = _grid_space(self.image, parts), parts.get("mission")
+        parts = dict(leaf_spaces(observation_space))
+        self.image = "image" if "image" in parts else ""
+        grid, mission = _grid_space(self.image, parts.get(self.image, observation_space)), parts.get("mission")
         self.mission = MissionEncoder(mission, cell_size) if isinstance(mission, spaces.Box) else None
         read = {self.image, "mission"} if self.mission else {self.image}
         rest = {path: space for path, space in parts.items() if path not in read}
@@ -126,11 +128,10 @@ class MissionEncoder(nn.Module):
         return words, torch.relu(torch.addcmul(cells + shift, cells, scale))
 
 
-def _grid_space(path: str, parts: dict[str, gymnasium.Space[Any]]) -> spaces.Box:
-    space = parts.get(path)
+def _grid_space(path: str, space: gymnasium.Space[Any]) -> spaces.Box:
     advice = "it needs MiniGrid's image: uint8 (height, width, 3) of object, colour and state"
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3 or space.shape[2] != 3:
-        raise refuse_space("MiniGridActorCritic", path, space or spaces.Dict(parts), advice)
+        raise refuse_space("MiniGridActorCritic", path, space, advice)
     if max(space.shape) > LARGEST_GRID:
         advice = f"{advice}, at most {LARGEST_GRID} cells a side; use CNNActorCritic for pictures"
         raise refuse_space("MiniGridActorCritic", path, space, advice)
