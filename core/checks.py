@@ -95,6 +95,25 @@ def function_complaints(name: str, value: Any) -> Complaints:
         yield f"{name} must be a function, not {shown(value)}", ""
 
 
+def component_complaints(component: Any) -> Complaints:
+    """The fields of an OffPolicyPipelineComponent."""
+    names, generator = component.loss_names, component.data_iterator_kwargs_generator
+    yield from function_complaints("data_iterator_builder", component.data_iterator_builder)
+    yield from names_complaints(names)
+    if is_list(names) and not names:
+        yield "loss_names is empty", "name at least one off-policy loss"
+    yield from whole_number_complaints("updates", component.updates)
+    yield from weights_complaints(component.loss_weights, names)
+    if generator is not None:
+        yield from function_complaints("data_iterator_kwargs_generator", generator)
+
+
+def missing_complaints(name: str, value: Any) -> Complaints:
+    """What only a stage may leave open."""
+    if value is None:
+        yield f"{name} must be given in the pipeline", "its stages inherit it from there"
+
+
 def builder_complaints(name: str, value: Any, example: str) -> Complaints:
     """It must be a Builder; `example` shows how to write one."""
     if not isinstance(value, Builder):

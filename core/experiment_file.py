@@ -94,9 +94,7 @@ def _checked_file(path: Path) -> Path:
     if file.is_dir():
         raise ExperimentError([Fault(f"{path} is a directory, not an experiment file", None, did_you_mean("", files))])
     if not file.exists():
-        raise ExperimentError(
-            [Fault(f"there is no file {path}", None, f"in its folder: {did_you_mean(file.name, files)}")]
-        )
+        raise ExperimentError([Fault(f"there is no file {path}", None, did_you_mean(file.name, files))])
     if file.suffix != ".py":
         raise ExperimentError([Fault(f"{path} is no Python file", None, "an experiment is a file that ends in .py")])
     if why := _cannot_be_imported(file):
@@ -150,7 +148,7 @@ def _remembered_modules(folder: Path) -> Iterator[None]:
 
 
 def _users_modules(folder: Path) -> list[tuple[str, Path]]:
-    modules = [(name, getattr(module, "__file__", None)) for name, module in sys.modules.items()]
+    modules = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
     return [
         (name, Path(file)) for name, file in modules if name != "__main__" and file and is_users(name, file, folder)
     ]
@@ -176,7 +174,7 @@ def _no_function(module: ModuleType, file: Path) -> Fault:
     if pipelines:
         text = f"the file has no function `experiment`, only {pipelines[0]!r}"
         return Fault(text, _place_of_name(pipelines[0], file), f"{_HOW_TO_DEFINE}, that returns an Experiment")
-    hint = f"functions of the file, {did_you_mean('experiment', functions)}" if functions else _HOW_TO_DEFINE
+    hint = did_you_mean("experiment", functions) if functions else _HOW_TO_DEFINE
     return Fault("the file has no function `experiment`", Location(str(file)), hint)
 
 

@@ -179,7 +179,7 @@ class TrainingPipeline(TrainingSettings):
             "named_losses": checks.named_losses_complaints(self.named_losses),
             "pipeline_stages": _stage_list_complaints(self.pipeline_stages),
             "optimizer_builder": checks.builder_complaints("optimizer_builder", optimizer, adam),
-            **{name: _missing_setting(name, getattr(self, name)) for name in _NEVER_NONE},
+            **{name: checks.missing_complaints(name, getattr(self, name)) for name in _NEVER_NONE},
             "should_log": checks.switch_complaints("should_log", self.should_log),
             "lr_scheduler_builder": (
                 () if scheduler is None else checks.builder_complaints("lr_scheduler_builder", scheduler, linear)
@@ -208,16 +208,16 @@ class TrainingPipeline(TrainingSettings):
             seen.append(stage)
 
     def _unknown_loss_faults(self, stage: PipelineStage) -> Iterator[Fault]:
-        known = list(self.named_losses) if isinstance(self.named_losses, Mapping) else []
-        component = stage.offpolicy_component
-        off_policy = component.loss_names if isinstance(component, OffPolicyPipelineComponent) else ()
-        for argument, names in (("loss_names", stage.loss_names), ("offpolicy_component", off_policy)):
-            for name in names if checks.is_list(names) else ():
-                if isinstance(name, str) and name not in known:
-                    text = f"the stage {_default_name(stage)!r} uses the loss {name!r}, which is not in named_losses"
-                    yield stage.fault(
-                        argument, text, did_you_mean(name, [word for word in known if isinstance(word, str)])
-                    )
+        known = (
+            [name for name in self.named_losses if isinstance(name, str)]
+            if isinstance(self.named_losses, Mapping)
+            else []
+        )
+        who = f"the stage {stage.name!r}" if stage.name else "the stage"
+        for argument, name in _used_losses(stage) if known else ():
+            if name not in known:
+                text = f"{who} uses the loss {name!r}, which is not in named_losses"
+                yield stage.fault(argument, text, did_you_mean(name, known))
 
 
 _owners: WeakKeyDictionary[PipelineStage, ref[TrainingPipeline]] = WeakKeyDictionary()
@@ -235,11 +235,6 @@ def _located(declaration: TrainingSettings, complaints: Mapping[str, Iterable[tu
     return [declaration.fault(argument, text, hint) for argument, found in complaints.items() for text, hint in found]
 
 
-def _missing_setting(name: str, value: Any) -> checks.Complaints:
-    if value is None:
-        yield f"{name} must be given in the pipeline", "its stages inherit it from there"
-
-
 def _learns_nothing(stage: PipelineStage) -> checks.Complaints:
     if checks.is_list(stage.loss_names) and not stage.loss_names and stage.offpolicy_component is None:
         yield "a stage without losses and without an offpolicy_component would learn nothing", "name at least one loss"
@@ -251,19 +246,7 @@ def _component_complaints(component: Any) -> checks.Complaints:
     if not isinstance(component, OffPolicyPipelineComponent):
         yield f"offpolicy_component must be an OffPolicyPipelineComponent, not {shown(component)}", ""
         return
-    yield from checks.within("offpolicy_component", _inner_component_complaints(component))
-
-
-def _inner_component_complaints(component: OffPolicyPipelineComponent) -> checks.Complaints:
-    names, generator = component.loss_names, component.data_iterator_kwargs_generator
-    yield from checks.function_complaints("data_iterator_builder", component.data_iterator_builder)
-    yield from checks.names_complaints(names)
-    if checks.is_list(names) and not names:
-        yield "loss_names is empty", "name at least one off-policy loss"
-    yield from checks.whole_number_complaints("updates", component.updates)
-    yield from checks.weights_complaints(component.loss_weights, names)
-    if generator is not None:
-        yield from checks.function_complaints("data_iterator_kwargs_generator", generator)
+    yield from checks.within("offpolicy_component", checks.component_complaints(component))
 
 
 def _stage_list_complaints(stages: Any) -> checks.Complaints:
@@ -278,12 +261,18 @@ def _stage_list_complaints(stages: Any) -> checks.Complaints:
                 yield f"pipeline_stages must hold PipelineStage objects, not {shown(stage)}", hint
 
 
-def _default_name(stage: PipelineStage) -> str:
-    """The stage's name, or else those of its losses."""
+def _used_losses(stage: PipelineStage) -> Iterator[tuple[str, str]]:
+    """(the argument that names it, its name) of each loss, the off-policy ones last."""
     component = stage.offpolicy_component
     off_policy = component.loss_names if isinstance(component, OffPolicyPipelineComponent) else ()
-    names = [name for group in (stage.loss_names, off_policy) if checks.is_list(group) for name in group]
-    return stage.name or "+".join(str(name) for name in names)
+    for argument, names in (("loss_names", stage.loss_names), ("offpolicy_component", off_policy)):
+        if checks.is_list(names):
+            yield from ((argument, name) for name in names if isinstance(name, str))
+
+
+def _default_name(stage: PipelineStage) -> str:
+    """The stage's name, or else those of its losses."""
+    return stage.name or "+".join(name for _, name in _used_losses(stage))
 
 
 def _numbered(name: str, among: list[str]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def users_code(file: Path) -> Iterator[None]:
 
 def is_users(module: str, file: str | None, folder: Path) -> bool:
     """Whether a module is the user's own: in the experiment's folder, and not installed there."""
-    if file is None or is_ours_or_python(module):
+    if not isinstance(file, str) or is_ours_or_python(module):
         return False
     path = Path(file)
     return path.is_relative_to(folder) and not {"site-packages", "dist-packages"} & set(path.parts)
@@ -55,11 +55,12 @@ def fault_of(error: BaseException, file: Path) -> Fault:
         return Fault(f"the file ends the program: SystemExit: {error.code}", location, hint)
     if isinstance(error, ImportError):
         message = str(error).removesuffix(f" ({error.path})")
-        return Fault(f"{type(error).__name__}: {message}", location, _import_hint(error, file.parent))
+        return Fault(f"{type(error).__name__}: {message}", location, _import_hint(error, file))
     if isinstance(error, TypeError) and (asked := re.match(r"(\S+)\(\) got an unexpected keyword", str(error))):
         return _unexpected_argument(str(error), asked[1], frame, location)
     hint = _name_hint(error, frame) if isinstance(error, NameError) else ""
-    return Fault(f"{type(error).__name__}: {error}".removesuffix(": "), location, hint)
+    text = str(error).replace(".__init__()", "()")
+    return Fault(f"{type(error).__name__}: {text}".removesuffix(": "), location, hint)
 
 
 def _innermost(error: BaseException, file: Path) -> tuple[FrameType | None, Location]:
@@ -71,15 +72,15 @@ def _innermost(error: BaseException, file: Path) -> tuple[FrameType | None, Loca
     return None, Location(str(file))
 
 
-def _import_hint(error: ImportError, folder: Path) -> str:
+def _import_hint(error: ImportError, file: Path) -> str:
     package = (error.name or "").partition(".")[0]
-    if "circular import" in str(error):
+    if "circular import" in str(error) or error.name == file.stem:
         return "two files import each other, or a file imports itself: move what both need into a third one"
     if asked := re.match(r"cannot import name '(\w+)'", str(error)):
         return _where_a_name_is(asked[1], error.name or "")
     if package in _EXTRAS:
         return f'pip install "trainctl[{_EXTRAS[package]}]"'
-    neighbour = _nearest(package, sorted(path.stem for path in folder.glob("*.py")))
+    neighbour = _nearest(package, sorted(path.stem for path in file.parent.glob("*.py")))
     return neighbour or "install it where trainctl is installed, or put the file beside the experiment"
 
 

@@ -1,0 +1,21 @@
+from pieces import MODEL, SETTINGS
+
+from trainctl import Builder, Experiment, PipelineStage, TrainingPipeline
+from trainctl.losses import PPO
+
+
+class Maze:
+    """An environment that forgot to be one."""
+
+
+def experiment() -> Experiment:
+    return Experiment(
+        environment=Builder(Maze),
+        num_envs=4,
+        model=MODEL,
+        pipeline=TrainingPipeline(
+            named_losses={"ppo": Builder(PPO)},
+            pipeline_stages=[PipelineStage(["ppo"], max_stage_steps=1_000)],
+            **SETTINGS,
+        ),
+    )

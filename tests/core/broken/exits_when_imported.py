@@ -1,0 +1,2 @@
+print("looking for a GPU")
+raise SystemExit(0)

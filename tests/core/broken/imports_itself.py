@@ -1,0 +1,7 @@
+from imports_itself import STEPS
+
+STEPS = STEPS + 1
+
+
+def experiment():
+    return STEPS

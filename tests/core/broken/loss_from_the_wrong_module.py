@@ -1,0 +1,5 @@
+from trainctl import PPO, Builder
+
+
+def experiment():
+    return Builder(PPO)

@@ -1,0 +1,5 @@
+import habitat_simulator
+
+
+def experiment():
+    return habitat_simulator

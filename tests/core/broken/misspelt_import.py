@@ -1,0 +1,5 @@
+from trainctl import PipelineStages
+
+
+def experiment():
+    return PipelineStages

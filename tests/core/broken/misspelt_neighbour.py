@@ -1,0 +1,5 @@
+from peices import SETTINGS
+
+
+def experiment():
+    return SETTINGS
