@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
 
 
 class WorkerGroup(Protocol):
-    """The training processes of one run. Every method is called by all workers, in the same order."""
+    """The training processes of one run. Every method is called by all workers, in the same order.
+
+    Values that travel between workers are what JSON can hold: nothing is ever unpickled.
+    """
 
     rank: int
     world_size: int
@@ -60,3 +68,76 @@ class SingleWorker:
 
     def barrier(self) -> None:
         """There is nobody to wait for."""
+
+
+class TorchWorkers:
+    """Workers joined by torch.distributed: gloo between CPUs, NCCL between GPUs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank = torch.distributed.get_rank()
+        self.world_size = torch.distributed.get_world_size()
+        self.device = device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the worker that writes for all: rank 0."""
+        return self.rank == 0
+
+    def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
+        """One all-reduce for each tensor, where it lies."""
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
+
+    def any(self, flag: bool) -> bool:
+        """One all-reduce of one number."""
+        votes = torch.tensor([int(flag)], device=self.device)
+        torch.distributed.all_reduce(votes)
+        return bool(votes.item())
+
+    def from_first(self, value: T) -> T:
+        """The value that rank 0 has; the others' are ignored."""
+        return self.gather(value if self.is_first else cast(T, None))[0]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all workers as JSON text; tuples come back as lists."""
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
+        sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.world_size)]
+        torch.distributed.all_gather(sizes, torch.tensor([len(text)], device=self.device))
+        longest = max(int(size) for size in sizes)
+        padded = torch.cat([text, text.new_zeros(longest - len(text))])
+        texts = [torch.empty_like(padded) for _ in range(self.world_size)]
+        torch.distributed.all_gather(texts, padded)
+        return [
+            json.loads(bytes(text[: int(size)].cpu().tolist())) for text, size in zip(texts, sizes, strict=True)
+        ]
+
+    def barrier(self) -> None:
+        """Wait for all workers; a worker that has died raises here and in every other method."""
+        self.any(False)
+
+
+def is_one_of_many(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a launcher (ours, torchrun, SLURM) started this process as one worker of several."""
+    return int(environment.get("WORLD_SIZE", "1")) > 1
+
+
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """This worker's number on its machine; 0 for a single one."""
+    return int(environment.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[WorkerGroup]:
+    """The group this process belongs to, as the launcher's environment variables say; a group of one without any.
+
+    timeout: seconds after which a worker that waits for another gives up.
+    """
+    if not is_one_of_many():
+        yield SingleWorker()
+        return
+    options: dict[str, Any] = {"timeout": datetime.timedelta(seconds=timeout)}
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
+    try:
+        yield TorchWorkers(device)
+    finally:
+        torch.distributed.destroy_process_group()
