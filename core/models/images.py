@@ -66,7 +66,7 @@ class ImageEncoder(nn.Module):
         images = images.reshape(-1, *self.shape)
         if not self.channels_first:
             images = images.movedim(-1, 1)
-        # channels_last in memory: a third faster on a CPU
+        # channels_last in memory: learning is a fifth faster on a CPU
         pixels = images.to(torch.float32, memory_format=torch.channels_last) * self.scale
         features: Tensor = self.layers(pixels)
         return features.view(steps, sequences, -1)

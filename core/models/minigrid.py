@@ -24,6 +24,10 @@ LARGEST_GRID = 32
 """Images with longer sides are pictures, not grids."""
 
 
+LARGEST_TOKEN = 100_000
+"""A bound on the embeddings; an unbounded Box would ask for 2⁶³ of them."""
+
+
 class MiniGridActorCritic(EncoderActorCritic):
     """Small and fast, for MiniGrid's observations: the dictionary {image, direction, mission}, or the image alone.
 
@@ -92,17 +96,22 @@ class CellEncoder(nn.Module):
     combinations and then looked up: on grids this small several times faster than convolutions.
     """
 
+    last: Tensor
+    strides: Tensor
+
     def __init__(self, cell_size: int) -> None:
         super().__init__()
+        last = torch.tensor([OBJECTS - 1, COLOURS - 1, STATES - 1], dtype=torch.uint8)
+        self.register_buffer("last", last, persistent=False)
+        self.register_buffer("strides", torch.tensor([COLOURS * STATES, STATES, 1]), persistent=False)
         self.objects = nn.Parameter(torch.randn(OBJECTS, 1, 1, cell_size))
         self.colours = nn.Parameter(torch.randn(COLOURS, 1, cell_size))
         self.states = nn.Parameter(torch.randn(STATES, cell_size))
 
     def forward(self, grids: Tensor) -> Tensor:
         """Embeddings (T, B, height · width, cell_size)."""
-        objects, colours, states = grids.int().flatten(2, 3).unbind(dim=-1)
-        objects, colours = objects.clamp(max=OBJECTS - 1), colours.clamp(max=COLOURS - 1)
-        combinations = (objects * COLOURS + colours) * STATES + states.clamp(max=STATES - 1)
+        known = torch.minimum(grids.flatten(2, 3), self.last)
+        combinations = (known * self.strides).sum(dim=-1)
         return F.embedding(combinations, (self.objects + self.colours + self.states).flatten(0, 2))
 
 
@@ -116,16 +125,20 @@ class MissionEncoder(nn.Module):
 
     def __init__(self, space: spaces.Box, cell_size: int, size: int = 32) -> None:
         super().__init__()
+        if not np.issubdtype(space.dtype, np.integer) or len(space.shape) != 1 or space.high.max() > LARGEST_TOKEN:
+            advice = f"it needs token ids: an int64 Box (length,) from 0, the padding, to {LARGEST_TOKEN} at most"
+            raise refuse_space("MiniGridActorCritic", "mission", space, advice)
         self.size = size
         self.embedding = nn.Embedding(int(space.high.max()) + 1, size, padding_idx=0)
         self.modulation = orthogonal(nn.Linear(size, 2 * cell_size), gain=1.0)
 
     def forward(self, missions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """The words' mean (T, B, size), and the cells in the shape they had."""
-        bags = F.embedding_bag(missions.flatten(0, 1).long(), self.embedding.weight, mode="mean", padding_idx=0)
-        words = bags.view(*missions.shape[:2], self.size)
+        # not embedding_bag, which takes five times as long for so few words; the embedding of padding is zero
+        count = (missions > 0).sum(dim=-1, keepdim=True).clamp(min=1)
+        words = self.embedding(missions).sum(dim=-2) / count
         scale, shift = self.modulation(words).unsqueeze(-2).chunk(2, dim=-1)
-        return words, torch.relu(torch.addcmul(cells + shift, cells, scale))
+        return words, torch.relu(cells + cells * scale + shift)
 
 
 def _grid_space(path: str, space: gymnasium.Space[Any]) -> spaces.Box:

@@ -44,7 +44,7 @@ class OneHot(nn.Module):
         ranges = [range(first, first + n) for first, n in zip(space.start.flat, space.nvec.flat, strict=True)]
         choices = torch.tensor([choice for options in ranges for choice in options])
         owners = torch.tensor([owner for owner, options in enumerate(ranges) for _ in options])
-        self.dimensions = len(space.shape)
+        self.several = len(ranges) > 1
         self.size = len(choices)
         self.register_buffer("choices", choices, persistent=False)
         self.register_buffer("owners", owners, persistent=False)
@@ -52,7 +52,9 @@ class OneHot(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Vectors (…, size) of zeros and ones, float32; the leading shape is (T, B)."""
         flat = observations.reshape(*observations.shape[:2], -1)
-        return (flat[..., self.owners] == self.choices).float()
+        if self.several:
+            flat = flat.index_select(-1, self.owners)
+        return (flat == self.choices).float()
 
 
 class Flags(nn.Module):
@@ -88,14 +90,11 @@ class VectorEncoder(nn.Module):
 
     def forward(self, observations: Tree) -> Tensor:
         """Vectors (T, B, size), float32."""
-        if not self.paths:
-            vectors: Tensor = self.boxes(observations)
-            return vectors
-        leaves = flatten(observations)
+        leaves = flatten(observations) if self.paths else {}
         parts = [encoder(leaves[path]) for path, encoder in zip(self.paths, self.others, strict=True)]
         if self.boxes.size:
             parts.append(self.boxes(observations))
-        return torch.cat(parts, dim=-1)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def _choice_encoder(model: str, path: str, space: gymnasium.Space[Any]) -> OneHot | Flags:

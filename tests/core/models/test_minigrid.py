@@ -77,6 +77,11 @@ def test_acting_skips_the_value() -> None:
         ),
         (spaces.Dict({"direction": spaces.Discrete(4)}), r"Dict\('direction'(.|\n)*needs MiniGrid's image"),
         (spaces.Box(0, 255, (56, 56, 3), np.uint8), r"\(56, 56, 3\)(.|\n)*use CNNActorCritic for pictures"),
+        (spaces.Dict({"image": GRID, "mission": spaces.Box(-1, 1, (4,))}), r"'mission'(.|\n)*it needs token ids"),
+        (
+            spaces.Dict({"image": GRID, "mission": spaces.Box(0, 2**62, (4,), np.int64)}),
+            r"'mission'(.|\n)*to 100000 at most",
+        ),
         (spaces.Dict({"image": GRID, "mission": spaces.Text(9)}), r"in the part 'mission'(.|\n)*token ids"),
     ],
 )
