@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import inspect
+import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 from gymnasium.vector import VectorEnv
 
+from ...environment_ids import register_environment
 from ...errors import ExperimentError, TrainctlError
 from ...experiment import EnvironmentSource
 from .environments import Environments
+from .processes import ProcessEnvironments
 from .serial import SerialEnvironments
 from .vector import VectorEnvironments
 
+WORTH_A_PROCESS = 150e-6
+"""Seconds that a step of all environments must take before a second process saves more than the messages cost."""
+
 
 def build_environments(
-    source: EnvironmentSource, indices: Sequence[int], seed: int, purpose: str = "environment"
+    source: EnvironmentSource, indices: Sequence[int], seed: int, purpose: str = "environment", processes: int = 1
 ) -> Environments:
     """Environments with these global indices; their seeds come from (seed, purpose, index).
 
-    source: an id; something callable that gives a gymnasium.Env; or, if it takes an argument `num_envs`, one that
-    gives a VectorEnv. Raises ExperimentError if it fails or gives something else.
+    * source: an id; something callable that gives a gymnasium.Env; or, if it takes an argument `num_envs`, one that
+      gives a VectorEnv. Raises ExperimentError if it fails or gives something else.
+    * processes: among how many processes, this one included, the environments are dealt; 0: see `worthwhile_processes`.
     """
-    make = (lambda: gymnasium.make(source, disable_env_checker=True)) if isinstance(source, str) else source
+    make = _from_id(source) if isinstance(source, str) else source
     if _takes_num_envs(make):
         vector = _call(make, source, num_envs=len(indices))
         if not isinstance(vector, VectorEnv):
@@ -39,7 +47,40 @@ def build_environments(
             raise _wrong_type(source, env, "a gymnasium.Env")
         return env
 
+    processes = processes or worthwhile_processes(make_one, len(indices))
+    if processes > 1:
+        return ProcessEnvironments(make_one, indices, seed, purpose, processes)
     return SerialEnvironments(make_one, indices, seed, purpose)
+
+
+def worthwhile_processes(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> int:
+    """How many processes to deal environments to, this one included: one for each core where a step costs enough.
+
+    Measured with a few random steps. The outcome of a training does not depend on it, only its speed.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if min(cores, num_envs) < 2:
+        return 1
+    env = make()
+    try:
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        started, steps = time.perf_counter(), 0
+        while steps < 100 and time.perf_counter() - started < 0.2:
+            steps += 1
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+        cost = (time.perf_counter() - started) / steps
+    finally:
+        env.close()
+    return min(cores, num_envs) if cost * num_envs > WORTH_A_PROCESS else 1
+
+
+def _from_id(environment_id: str) -> Callable[[], gymnasium.Env[Any, Any]]:
+    register_environment(environment_id)
+    # the checker looks at the first step only; `inspect-pipeline --dry-run` looks more closely
+    return lambda: gymnasium.make(environment_id, disable_env_checker=True)
 
 
 def _takes_num_envs(make: Callable[..., Any]) -> bool:

@@ -27,7 +27,7 @@ def observation_layout(space: gymnasium.Space[Any]) -> Tree:
     raise ExperimentError(
         f"observations of the space {space} cannot be stored as arrays",
         "wrap the environment so that it gives Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these; "
-        "for MiniGrid's mission text there is trainctl.experts.TokenizedMission",
+        "for MiniGrid's mission text there is trainctl.wrappers.TokenizedMission",
     )
 
 
@@ -79,6 +79,9 @@ def to_environment(space: gymnasium.Space[Any]) -> Callable[[np.ndarray], np.nda
         low, high, shape, dtype = space.low, space.high, space.shape, space.dtype
         return lambda actions: np.clip(actions.reshape(-1, *shape), low, high).astype(dtype, copy=False)
     own_shape, own_dtype = space.shape or (), space.dtype
+    if isinstance(space, spaces.MultiDiscrete):
+        starts = space.start
+        return lambda actions: (actions.reshape(-1, *own_shape) + starts).astype(own_dtype)
     return lambda actions: actions.reshape(-1, *own_shape).astype(own_dtype)
 
 
@@ -89,6 +92,8 @@ def from_environment(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
         raise ValueError(f"{action!r} is not in {space}")
     if isinstance(space, spaces.Discrete):
         return array.astype(np.int64) - int(space.start)
+    if isinstance(space, spaces.MultiDiscrete):
+        array = array - space.start
     return array.reshape(-1).astype(action_layout(space).dtype)
 
 
