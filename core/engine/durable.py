@@ -33,31 +33,3 @@ def flush_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def append_whole(path: Path, data: bytes) -> None:
-    """Append all of the data or, where that fails, nothing. Raises `OSError`."""
-    size = size_of(path)
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-    except OSError:
-        if path.exists():
-            os.truncate(path, size)
-        raise
-
-
-def cut(path: Path, size: int) -> bytes:
-    """Cut a file to `size` bytes; gives what was cut off. One that is missing or short enough stays as it is."""
-    if size_of(path) <= size:
-        return b""
-    with path.open("r+b") as file:
-        file.seek(size)
-        tail = file.read()
-        file.truncate(size)
-    return tail
-
-
-def size_of(path: Path) -> int:
-    """The size of a file in bytes; 0 where there is none."""
-    return path.stat().st_size if path.exists() else 0
