@@ -16,7 +16,7 @@ from ..errors import ExperimentError
 from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
-from .environments import Environments, Episode, EpisodeEnd, allocate, observation_layout, to_environment
+from .environments import Environments, Episode, EpisodeEnd, allocate, observation_layout, to_environment, writer
 from .rollout import Rollout
 from .seeding import stream
 
@@ -99,6 +99,8 @@ class RolloutCollector:
             started = time.perf_counter()
             ends = self.environments.step(self._to_environment(rollout.host_actions[t]), row)
             seconds += time.perf_counter() - started
+            # after a step that an autoreset inserted the episode begins, whatever the model saw in between
+            rollout.host_masks[t + 1] = row.valid
             for end in ends:
                 self._end_episode(rollout, t, end, finals)
             rollout.upload(t + 1)
@@ -241,10 +243,11 @@ class RolloutCollector:
         return values, as_action_distribution(distribution).log_prob(rollout.fields["actions"])
 
     def _values_of(self, finals: list[FinalObservation]) -> Tensor:
-        observations = map_tree(
-            lambda *each: torch.from_numpy(np.stack(each)[None]).to(self.device),
-            *(final.observation for final in finals),
-        )
+        layout = observation_layout(self._spaces[0])  # the types that the model sees while acting
+        rows, write = allocate(layout, len(finals)), writer(layout)
+        for row, final in enumerate(finals):
+            write(rows, row, final.observation)
+        observations = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(self.device), rows)
         memory = None if self.memory is None else torch.stack([final.memory for final in finals])  # type: ignore[misc]
         values: Tensor = self.model(observations, memory, torch.ones(1, len(finals), device=self.device))[1][0]
         return values

@@ -73,9 +73,9 @@ def _play(
         else:
             draw = sampling_noise(environments.action_space, noise, n).reshape(shape)
             actions = distribution.sample(torch.from_numpy(draw).to(device))
-        row.terminated[:], row.truncated[:] = False, False
+        row.terminated[:], row.truncated[:], row.valid[:] = False, False, True
         ends = environments.step(act(actions[0].numpy(force=True)), row)
-        masks = torch.ones(1, n, device=device)
+        masks = torch.from_numpy(row.valid[None].astype(np.float32)).to(device)
         for end in ends:
             masks[0, end.environment] = 0.0
             if end.episode is not None and left[end.environment] > 0:

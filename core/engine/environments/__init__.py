@@ -2,7 +2,7 @@
 
 from .build import build_environments
 from .environments import Environments, Episode, EpisodeEnd, Row
-from .spaces import action_layout, allocate, observation_layout, to_environment
+from .spaces import action_layout, allocate, observation_layout, to_environment, writer
 
 __all__ = [
     "Environments",
@@ -14,4 +14,5 @@ __all__ = [
     "build_environments",
     "observation_layout",
     "to_environment",
+    "writer",
 ]
