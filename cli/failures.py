@@ -1,0 +1,52 @@
+"""From an exception to what its reader needs: what went wrong, on which line, what to do, and the exit code."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import ExperimentError, Fault, Location, TrainctlError, is_ours_or_python
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is said about an error.
+
+    * complaints: one text for each fault; its first line says what, the indented ones where, and what to do.
+    * next_steps: lines about the run: its last checkpoint, the command that goes on.
+    """
+
+    complaints: list[str]
+    next_steps: list[str]
+    exit_code: int
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to say about an error. Next steps are the notes that were added to it (`BaseException.add_note`)."""
+    notes = list(getattr(error, "__notes__", ()))
+    if isinstance(error, ExperimentError):
+        return Failure([str(fault) for fault in error.faults], notes, error.exit_code)
+    if isinstance(error, TrainctlError):
+        return Failure([str(error)], notes, error.exit_code)
+    return Failure([str(_fault_of(error))], notes, 1)
+
+
+def _fault_of(error: Exception) -> Fault:
+    """An exception that nobody foresaw, at the innermost line of the user's code."""
+    message = f"{type(error).__name__}: {error}".removesuffix(": ")
+    place = users_line(error)
+    if place is None:
+        return Fault(message, None, "no line of the experiment was running; --traceback shows where it happened")
+    return Fault(message, place, "--traceback shows how it came there")
+
+
+def users_line(error: BaseException) -> Location | None:
+    """The innermost line of the traceback that is neither trainctl's nor an installed library's."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
+        if not (module == "__main__" or is_ours_or_python(module) or _INSTALLED & set(Path(file).parts)):
+            return Location(file, line)
+    return None

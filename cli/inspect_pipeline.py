@@ -1,0 +1,90 @@
+"""`trainctl inspect-pipeline`: every stage with the settings in force, and of a run where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..core.errors import UsageError
+from .options import AsJson, Device, Settings, settings_of
+from .output import print_document, standard_output
+
+if TYPE_CHECKING:
+    from ..core.engine.dry_run import DryRun
+    from ..core.experiment_file import LoadedExperiment
+
+
+def inspect_pipeline(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EXPERIMENT|RUN|CHECKPOINT",
+            help="An experiment file, or what has become of one.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything, train one rollout of each stage, write nothing.")
+    ] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show the stages with every setting in force; trains nothing and writes nothing.
+
+    trainctl inspect-pipeline experiments/cartpole_ppo.py --set steps=50_000
+
+    trainctl inspect-pipeline experiments/cartpole_ppo.py --dry-run
+    """
+    from ..core.description import describe
+
+    with standard_output(reserved=as_json):
+        loaded, position = _load(path, settings_of(settings))
+        rehearsal = _rehearse(loaded, device) if dry_run else None
+    if as_json:
+        document = {"experiment": str(loaded.path), **describe(loaded.experiment)}
+        extra = {"run": position, "dry_run": rehearsal and rehearsal.to_json()}
+        print_document(document | {name: value for name, value in extra.items() if value is not None})
+    else:
+        _show(loaded, position, rehearsal)
+
+
+def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[str, Any] | None]:
+    """The experiment, and where it stands if the path leads to a run."""
+    from ..core.engine.run_directory import RunDirectory
+    from ..core.experiment_file import load_experiment
+
+    if path.suffix == ".py" or not path.is_dir():
+        return load_experiment(path, settings), None
+    if settings:
+        raise UsageError(f"--set cannot change {path}: the settings of a run are fixed", "inspect its experiment file")
+    from ..core.engine.launch import load_run
+    from .position import position_of
+
+    directory = RunDirectory.of_checkpoint(path)
+    loaded = load_run(directory)
+    return loaded, position_of(directory, path, loaded.experiment)
+
+
+def _rehearse(loaded: LoadedExperiment, device: str) -> DryRun:
+    from ..core.engine.dry_run import dry_run
+    from ..core.engine.launch import prepare
+
+    return dry_run(loaded.experiment, 0, prepare(device, deterministic=False))
+
+
+def _show(loaded: LoadedExperiment, position: dict[str, Any] | None, rehearsal: DryRun | None) -> None:
+    from .console import show_lines, show_table
+    from .dry_run_text import dry_run_lines
+    from .pipeline_table import headline, rows
+    from .position import position_line
+
+    names = loaded.experiment.pipeline.stage_names()
+    show_lines([loaded.path.name, *headline(loaded.experiment)])
+    show_table("", ["", *(f"{number} {name}" for number, name in enumerate(names, start=1))], rows(loaded.experiment))
+    if position is not None:
+        show_lines([position_line(position, len(names))])
+    if rehearsal is not None:
+        show_lines(dry_run_lines(rehearsal))

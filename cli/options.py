@@ -1,0 +1,54 @@
+"""The options that several commands have, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..core.errors import UsageError
+
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a parameter of experiment(...). Repeatable.", default_factory=list
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
+Plain = Annotated[bool, typer.Option("--plain", help="No live display: one line for each interval.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
+CheckpointArgument = Annotated[
+    Path | None, typer.Argument(metavar="[RUN|CHECKPOINT]", help="The same as --checkpoint.", show_default=False)
+]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="RUN|CHECKPOINT",
+        help="A run directory (its newest valid checkpoint) or a checkpoint.",
+        show_default=False,
+    ),
+]
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, str]:
+    """What `--set` says, as name -> text; of a name given twice the last counts. Raises UsageError without "="."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not (name.strip() and equals):
+            raise UsageError(f"--set {name}{equals} is not KEY=VALUE", "write e.g. --set learning_rate=1e-3")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def one_path(argument: Path | None, option: Path | None, command: str) -> Path:
+    """The path that was given, as argument or with --checkpoint. Raises UsageError if it is none, or two."""
+    given = [path for path in (argument, option) if path is not None]
+    if len(given) != 1:
+        found = "two were given" if given else "none was given"
+        raise UsageError(
+            f"{command} needs one run or checkpoint; {found}", f"write: trainctl {command} --checkpoint runs/NAME"
+        )
+    return given[0]

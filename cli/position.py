@@ -1,0 +1,64 @@
+"""Where a run stands, as its checkpoint says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..core.engine.checkpoint import Checkpoint, newest_valid
+from ..core.engine.run_directory import RunDirectory
+from ..core.experiment import Experiment
+from .text import bar
+
+
+def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> dict[str, Any]:
+    """Where the run stands at the checkpoint `path`; if `path` is the run itself, at its newest valid one.
+
+    share: of the steps of all stages that is done, 1 for a finished run; None if a budget is not yet known.
+    """
+    names = experiment.pipeline.stage_names()
+    checkpoint = _checkpoint_of(directory, path)
+    progress = checkpoint.shared()["progress"] if checkpoint else {"stage_index": 0, "stage_steps": 0, "total_steps": 0}
+    index = min(progress["stage_index"], len(names) - 1)
+    done = [*progress.get("stages", ())]
+    finished = len(done) == len(names)
+    return {
+        "path": str(directory.path),
+        "checkpoint": str(checkpoint.path) if checkpoint else None,
+        "finished": finished,
+        "stage": names[index],
+        "stage_index": index,
+        "stage_steps": progress["stage_steps"],
+        "stage_budget": progress.get("stage_budget"),
+        "total_steps": progress["total_steps"],
+        "share": 1.0 if finished else _share(progress, experiment, len(done)),
+    }
+
+
+def position_line(position: dict[str, Any], stages: int) -> str:
+    """The position in words."""
+    share = position["share"]
+    where = (
+        "finished"
+        if position["finished"]
+        else f"in stage {position['stage_index'] + 1} of {stages}, {position['stage']!r}"
+    )
+    drawn = "" if share is None else f"{bar(share, 20)} {share:.0%}  "
+    last = position["checkpoint"] or "none yet"
+    return f"{drawn}{where}, {position['total_steps']:,} steps, checkpoint {last}"
+
+
+def _checkpoint_of(directory: RunDirectory, path: Path) -> Checkpoint | None:
+    if (path / "manifest.json").exists():
+        return Checkpoint.open(path)
+    return newest_valid(directory.checkpoints)[0]
+
+
+def _share(progress: dict[str, Any], experiment: Experiment, done: int) -> float | None:
+    """Finished stages count as much as they were allowed to take, so that an early stop moves the share forward."""
+    budgets = [stage.max_stage_steps for stage in experiment.pipeline]
+    known = [budget for budget in budgets if isinstance(budget, int)]
+    if len(known) < len(budgets):
+        return None
+    now = 0 if progress.get("stage_ended") else min(progress["stage_steps"], budgets[done])
+    return (sum(known[:done]) + now) / sum(known)

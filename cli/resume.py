@@ -1,0 +1,33 @@
+"""`trainctl resume`: go on with a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, CheckpointArgument, CheckpointOption, Plain, Quiet, one_path
+
+
+def resume(
+    path: CheckpointArgument = None,
+    checkpoint: CheckpointOption = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|cuda[:i]", help="[default: as before]", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    plain: Plain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run exactly where it was; with a finished one there is nothing to do.
+
+    trainctl resume --checkpoint runs/first
+
+    trainctl resume --checkpoint runs/first/checkpoints/step-000000050176
+    """
+    chosen = one_path(path, checkpoint, "resume")
+
+    from ..core.engine.launch import resume as resume_run
+    from .training import train
+
+    train(lambda display: resume_run(chosen, display, device), quiet, plain, as_json)

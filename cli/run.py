@@ -1,0 +1,46 @@
+"""`trainctl run`: train an experiment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device, Plain, Quiet, Settings, settings_of
+
+
+def run(
+    experiment: Annotated[Path, typer.Argument(help="Python file with a function `experiment`.", show_default=False)],
+    settings: Settings,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Of the run directory.  [default: made up]", show_default=False)
+    ] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Where run directories are.")] = Path("runs"),
+    device: Device = "auto",
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
+    quiet: Quiet = False,
+    plain: Plain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train an experiment in a new run directory.
+
+    trainctl run experiments/cartpole_ppo.py
+
+    trainctl run experiments/cartpole_ppo.py --set learning_rate=1e-3 --seed 3 --name first
+    """
+    from ..core.engine.launch import RunOptions, start
+    from .training import train
+
+    options = RunOptions(
+        experiment=experiment,
+        settings=settings_of(settings),
+        seed=seed,
+        device=device,
+        deterministic=deterministic,
+        name=name,
+        runs_dir=runs_dir,
+    )
+    train(lambda display: start(options, display, ["trainctl", *sys.argv[1:]]), quiet, plain, as_json)
