@@ -14,14 +14,21 @@ from .failures import failure_of
 
 _TRACEBACK = "TRAINCTL_TRACEBACK"
 
+# "\b": typer leaves the lines of such a paragraph as they are
 _HELP = """Train agents in stages: one file, one command, exact resume.
 
-First time:  trainctl run experiments/cartpole_ppo.py
+\b
+First time:   trainctl run experiments/cartpole_ppo.py
+Look at it:   tensorboard --logdir runs
 """
 
-_EXIT_CODES = """Exit codes: 0 done · 1 failed · 2 bad experiment or usage · 3 checkpoint refused ·
-4 the experiment changed since the checkpoint · 5 run directory in use · 6 non-finite loss or gradient ·
-7 environments keep failing · 75 preempted, saved: run again · 130 Ctrl-C, saved.
+_EXIT_CODES = """\b
+Exit codes:
+  0  done                               5  run directory in use
+  1  failed                             6  non-finite loss or gradient
+  2  bad experiment or usage            7  environments keep failing
+  3  checkpoint refused                75  preempted, saved: run again
+  4  the experiment changed           130  Ctrl-C, saved
 """
 
 app = typer.Typer(
@@ -29,13 +36,14 @@ app = typer.Typer(
     help=_HELP,
     epilog=_EXIT_CODES,
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("resume")(resume.resume)
-app.command("inspect-pipeline")(inspect_pipeline.inspect_pipeline)
-app.command("evaluate")(evaluate.evaluate)
+app.command("run", short_help="Train an experiment.")(run.run)
+app.command("resume", short_help="Go on with a run.")(resume.resume)
+app.command("inspect-pipeline", short_help="Show every stage with its settings.")(inspect_pipeline.inspect_pipeline)
+app.command("evaluate", short_help="Play episodes with a trained model.")(evaluate.evaluate)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -12,6 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+_STAGE_WIDTH = 24
+
 
 class Cell(NamedTuple):
     """A text and its style, e.g. "dim" or "bold"."""
@@ -34,12 +36,22 @@ def show_lines(lines: Iterable[str]) -> None:
         console.print(Text(line, "" if number else "bold"), soft_wrap=True)
 
 
+def show_stages(names: Sequence[str], rows: Sequence[Sequence[str | Cell]], legend: str) -> None:
+    """A table with a column for each stage; as many side by side as the terminal has room for."""
+    room = Console().width - max(len(str(row[0])) for row in rows)
+    abreast = max(1, room // _STAGE_WIDTH)
+    for first in range(0, len(names), abreast):
+        part = slice(first, first + abreast)
+        show_table("", ["", *names[part]], [[row[0], *row[1:][part]] for row in rows])
+    Console().print(Text(legend, "dim"))
+
+
 def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
     """A table on stdout. The first column names its rows; no title where it is empty."""
     heading = Text(title, "bold") if title else None
     table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in header:
-        table.add_column(Text(column, "bold"), overflow="fold")
+    for number, column in enumerate(header):
+        table.add_column(Text(column, "bold"), overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(*cell) if isinstance(cell, Cell) else Text(cell) for cell in row))
     Console().print(table)

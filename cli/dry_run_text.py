@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def dry_run_lines(found: DryRun) -> Iterator[str]:
     """Spaces, sizes, and each stage's speed and expert."""
-    yield "dry run: every part was built, every stage has collected one rollout and learned from it; nothing was written"
+    yield "dry run: each stage has collected one rollout and learned from it; nothing was written"
     yield f"observations  {found.observation_space}"
     for path, shape in found.observations.items():
         yield f"              {path + ': ' if path else ''}{shape}"
@@ -28,7 +28,8 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
 
 def _stage_lines(stage: StageReport) -> Iterator[str]:
     time = f"{stage.max_stage_steps:,} steps in {duration(stage.seconds)}"
-    yield f"stage         {stage.name}: a rollout of {stage.steps:,} steps, {stage.steps_per_second:,.0f} steps/s; {time}"
+    speed = f"{stage.steps_per_second:,.0f} steps/s"
+    yield f"stage         {stage.name}: one rollout is {stage.steps:,} steps, {speed}, so {time}"
     if stage.expert is not None:
         played = "no episode ended"
         if stage.expert.mean_return is not None:

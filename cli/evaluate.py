@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 def evaluate(
     path: CheckpointArgument = None,
     checkpoint: CheckpointOption = None,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to play.")] = 100,
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="How many episodes to play.")] = 100,
     deterministic: Annotated[
         bool, typer.Option("--deterministic/--sample", help="The most probable action, or one drawn at random.")
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same episodes.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed plays the same episodes.")] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Play episodes with the model of a checkpoint; shows means with their 95 % confidence intervals.
 
+    \b
     trainctl evaluate --checkpoint runs/first --episodes 100
     """
     chosen = one_path(path, checkpoint, "evaluate")

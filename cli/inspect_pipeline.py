@@ -34,8 +34,8 @@ def inspect_pipeline(
 ) -> None:
     """Show the stages with every setting in force; trains nothing and writes nothing.
 
+    \b
     trainctl inspect-pipeline experiments/cartpole_ppo.py --set steps=50_000
-
     trainctl inspect-pipeline experiments/cartpole_ppo.py --dry-run
     """
     from ..core.description import describe
@@ -76,14 +76,14 @@ def _rehearse(loaded: LoadedExperiment, device: str) -> DryRun:
 
 
 def _show(loaded: LoadedExperiment, position: dict[str, Any] | None, rehearsal: DryRun | None) -> None:
-    from .console import show_lines, show_table
+    from .console import show_lines, show_stages
     from .dry_run_text import dry_run_lines
-    from .pipeline_table import headline, rows
+    from .pipeline_table import LEGEND, headline, rows
     from .position import position_line
 
     names = loaded.experiment.pipeline.stage_names()
     show_lines([loaded.path.name, *headline(loaded.experiment)])
-    show_table("", ["", *(f"{number} {name}" for number, name in enumerate(names, start=1))], rows(loaded.experiment))
+    show_stages([f"{number} {name}" for number, name in enumerate(names, start=1)], rows(loaded.experiment), LEGEND)
     if position is not None:
         show_lines([position_line(position, len(names))])
     if rehearsal is not None:

@@ -13,7 +13,11 @@ from ..core.errors import UsageError
 Settings = Annotated[
     list[str],
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set a parameter of experiment(...). Repeatable.", default_factory=list
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a parameter of experiment(...). Repeatable.",
+        default_factory=list,
+        show_default=False,
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
@@ -21,7 +25,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors o
 Plain = Annotated[bool, typer.Option("--plain", help="No live display: one line for each interval.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 CheckpointArgument = Annotated[
-    Path | None, typer.Argument(metavar="[RUN|CHECKPOINT]", help="The same as --checkpoint.", show_default=False)
+    Path | None, typer.Argument(metavar="RUN|CHECKPOINT", help="The same as --checkpoint.", show_default=False)
 ]
 CheckpointOption = Annotated[
     Path | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.builder import Builder
 from ..core.description import describe
+from ..core.early_stopping import StopWhenMetricReaches
 from ..core.experiment import Experiment
 from ..core.pipeline import PipelineStage
 from ..core.schedules import LinearDecay, MultiLinearDecay
@@ -14,7 +15,8 @@ from .console import Cell
 from .curves import Curve, curve_over, learning_rates, steps_of
 
 _ABSENT = Cell("—", "dim")
-_OWN, _INHERITED = "bold", "bright_black"
+_OWN, _INHERITED = "bold", "dim"
+LEGEND = "* the stage's own setting; the others are the pipeline's"
 
 Row = list[str | Cell]
 
@@ -48,7 +50,7 @@ def rows(experiment: Experiment) -> list[Row]:
             "learning rate": _curve(rate),
             "teacher forcing": _schedule(stage.teacher_forcing, stage),
             **_loss_schedules(experiment, stage),
-            "early stopping": _optional(said["early_stopping_criterion"]),
+            "early stopping": _criterion(stage, said["early_stopping_criterion"]),
             "off-policy": _off_policy(said["offpolicy_component"]),
             "environment": _optional(said["environment"]),
             "restarts": _restarts(stage),
@@ -109,10 +111,9 @@ def _schedule(schedule: Any, stage: PipelineStage) -> Cell:
 
 def _loss_schedules(experiment: Experiment, stage: PipelineStage) -> dict[str, Cell]:
     """The schedules among the arguments of the stage's losses: clip_decay and the like."""
-    losses = {name: experiment.pipeline.named_losses[name] for name in stage.loss_names}
     return {
-        f"{name}.{argument}": _schedule(value, stage)
-        for name, loss in losses.items()
+        f"{name}.{argument}": _schedule(value, stage) if name in stage.loss_names else _ABSENT
+        for name, loss in experiment.pipeline.named_losses.items()
         for argument, value in _arguments(loss)
         if isinstance(value, (LinearDecay, MultiLinearDecay)) or (argument == "clip_decay" and callable(value))
     }
@@ -121,6 +122,17 @@ def _loss_schedules(experiment: Experiment, stage: PipelineStage) -> dict[str, C
 def _arguments(loss: Any) -> Iterator[tuple[str, Any]]:
     arguments = {**loss.default, **loss.kwargs} if isinstance(loss, Builder) else getattr(loss, "__dict__", {})
     yield from arguments.items()
+
+
+def _criterion(stage: PipelineStage, said: Any) -> Cell:
+    criterion = stage.early_stopping_criterion
+    if not isinstance(criterion, StopWhenMetricReaches):
+        return _optional(said)
+    row, episodes = criterion.consecutive_intervals, criterion.minimum_episodes
+    words = [f"{criterion.metric} ≥ {criterion.threshold:g}"]
+    words += [f"{row} intervals in a row"] if row > 1 else []
+    words += [f"at least {episodes:,} episodes"] if episodes else []
+    return Cell(", ".join(words))
 
 
 def _optional(said: Any) -> Cell:
@@ -141,9 +153,10 @@ def _restarts(stage: PipelineStage) -> Cell:
 
 
 def _settings(said: Mapping[str, Any]) -> dict[str, Cell]:
-    """Every setting in force: bright where the stage itself says so, grey where it comes from the pipeline."""
+    """Every setting in force: marked where the stage itself says so, dim where it comes from the pipeline."""
+    own = said["own_settings"]
     return {
-        name: Cell(_value(name, value), _OWN if name in said["own_settings"] else _INHERITED)
+        name: Cell(f"{_value(name, value)} *", _OWN) if name in own else Cell(_value(name, value), _INHERITED)
         for name, value in said["settings"].items()
     }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.engine.checkpoint import Checkpoint, newest_valid
+from ..core.engine.progress import Progress
 from ..core.engine.run_directory import RunDirectory
 from ..core.experiment import Experiment
 from .text import bar
@@ -18,20 +19,21 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
     """
     names = experiment.pipeline.stage_names()
     checkpoint = _checkpoint_of(directory, path)
-    progress = checkpoint.shared()["progress"] if checkpoint else {"stage_index": 0, "stage_steps": 0, "total_steps": 0}
-    index = min(progress["stage_index"], len(names) - 1)
-    done = [*progress.get("stages", ())]
-    finished = len(done) == len(names)
+    progress = Progress()
+    if checkpoint is not None:
+        progress.load_state_dict(checkpoint.shared()["progress"])
+    index = min(progress.stage_index, len(names) - 1)
+    finished = len(progress.stages) == len(names)
     return {
         "path": str(directory.path),
         "checkpoint": str(checkpoint.path) if checkpoint else None,
         "finished": finished,
         "stage": names[index],
         "stage_index": index,
-        "stage_steps": progress["stage_steps"],
-        "stage_budget": progress.get("stage_budget"),
-        "total_steps": progress["total_steps"],
-        "share": 1.0 if finished else _share(progress, experiment, len(done)),
+        "stage_steps": progress.stage_steps,
+        "stage_budget": progress.stage_budget,
+        "total_steps": progress.total_steps,
+        "share": 1.0 if finished else _share(progress, experiment),
     }
 
 
@@ -54,11 +56,12 @@ def _checkpoint_of(directory: RunDirectory, path: Path) -> Checkpoint | None:
     return newest_valid(directory.checkpoints)[0]
 
 
-def _share(progress: dict[str, Any], experiment: Experiment, done: int) -> float | None:
+def _share(progress: Progress, experiment: Experiment) -> float | None:
     """Finished stages count as much as they were allowed to take, so that an early stop moves the share forward."""
     budgets = [stage.max_stage_steps for stage in experiment.pipeline]
     known = [budget for budget in budgets if isinstance(budget, int)]
     if len(known) < len(budgets):
         return None
-    now = 0 if progress.get("stage_ended") else min(progress["stage_steps"], budgets[done])
+    done = len(progress.stages)
+    now = 0 if progress.stage_ended else min(progress.stage_steps, known[done])
     return (sum(known[:done]) + now) / sum(known)

@@ -21,9 +21,11 @@ def resume(
 ) -> None:
     """Go on with a run exactly where it was; with a finished one there is nothing to do.
 
+    \b
     trainctl resume --checkpoint runs/first
-
     trainctl resume --checkpoint runs/first/checkpoints/step-000000050176
+
+    Exit codes: those of run, and 3 checkpoint refused, 4 the experiment changed since the checkpoint.
     """
     chosen = one_path(path, checkpoint, "resume")
 

@@ -12,13 +12,14 @@ from .options import AsJson, Device, Plain, Quiet, Settings, settings_of
 
 
 def run(
-    experiment: Annotated[Path, typer.Argument(help="Python file with a function `experiment`.", show_default=False)],
+    experiment: Annotated[
+        Path,
+        typer.Argument(metavar="EXPERIMENT", help="A Python file with a function `experiment`.", show_default=False),
+    ],
     settings: Settings,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
-    name: Annotated[
-        str | None, typer.Option(help="Of the run directory.  [default: made up]", show_default=False)
-    ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Where run directories are.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Everything random follows from it.")] = 0,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the run directory.  [default: made up]")] = None,
+    runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
     quiet: Quiet = False,
@@ -27,9 +28,12 @@ def run(
 ) -> None:
     """Train an experiment in a new run directory.
 
+    \b
     trainctl run experiments/cartpole_ppo.py
+    trainctl run experiments/cartpole_ppo.py --set learning_rate=1e-3 --name first
 
-    trainctl run experiments/cartpole_ppo.py --set learning_rate=1e-3 --seed 3 --name first
+    Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
+    gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
     from ..core.engine.launch import RunOptions, start
     from .training import train
