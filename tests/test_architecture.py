@@ -97,6 +97,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/settings",
             "core/shares",
             "core/tree",
+            "core/wrappers",
         ],
     ),
     ("what can go wrong", ["core/errors"]),
