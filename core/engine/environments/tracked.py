@@ -18,9 +18,9 @@ from .spaces import from_environment
 class TrackedEnvironment:
     """An environment whose every episode begins with a seed of its own: (run seed, purpose, index, episode).
 
-    The episode's seed and the actions since then are its whole state for an environment that is deterministic given
-    its seed: `load_state_dict` replays them. An environment that has `state_dict` and `load_state_dict` itself is
-    saved with those instead.
+    The episode's seed, the actions since then and the steps at which the expert was asked (it may remember being asked)
+    are its whole state for an environment that is deterministic given its seed: `load_state_dict` replays them. An
+    environment that has `state_dict` and `load_state_dict` itself is saved with those instead.
     """
 
     def __init__(self, make: Callable[[], gymnasium.Env], seed: int, purpose: str, index: int) -> None:
@@ -29,6 +29,7 @@ class TrackedEnvironment:
         self.key = (seed, purpose, index)
         self.episode = -1
         self.actions: list[Any] = []
+        self.asked: list[int] = []
         self.episode_return = 0.0
         self._step = self.env.step
 
@@ -38,7 +39,7 @@ class TrackedEnvironment:
         return self._begin()
 
     def _begin(self) -> Any:
-        self.actions = []
+        self.actions, self.asked = [], []
         self.episode_return = 0.0
         observation, _ = self.env.reset(seed=derived_seed(*self.key, self.episode))
         return observation
@@ -64,6 +65,7 @@ class TrackedEnvironment:
                 f"the environment {self.env} has no expert_action()",
                 "give it (or a wrapper of it) a method expert_action() that returns an action or None",
             )
+        self.asked.append(len(self.actions))
         action = self.env.get_wrapper_attr("expert_action")()
         if action is None:
             return None
@@ -82,7 +84,7 @@ class TrackedEnvironment:
 
     def state_dict(self) -> dict[str, Any]:
         """The episode's number, its return so far, and its actions or the environment's own state."""
-        state: dict[str, Any] = {"episode": self.episode, "return": self.episode_return}
+        state: dict[str, Any] = {"episode": self.episode, "return": self.episode_return, "asked": list(self.asked)}
         # the type of the actions counts: a float32 action replayed as float64 leads elsewhere
         state["actions"] = torch.from_numpy(np.array(self.actions))
         if self._has_own_state():
@@ -96,11 +98,18 @@ class TrackedEnvironment:
         actions = list(state["actions"].numpy())
         if "own" in state:
             observation = self.env.get_wrapper_attr("load_state_dict")(state["own"])
-            self.actions = actions
+            self.actions, self.asked = actions, state["asked"]
         else:
-            for action in actions:
-                observation = self.step(action)[0]
+            observation = self._replay(actions, set(state["asked"]), observation)
         self.episode_return = state["return"]
+        return observation
+
+    def _replay(self, actions: list[Any], asked: set[int], observation: Any) -> Any:
+        for step, action in enumerate([*actions, None]):
+            if step in asked:
+                self.expert_action()
+            if step < len(actions):
+                observation = self.step(action)[0]
         return observation
 
     def _has_own_state(self) -> bool:
