@@ -11,11 +11,7 @@ from torch.optim import lr_scheduler
 from ..builder import Builder
 
 # Schedulers whose rate depends on the step alone can go there in one move; the others are taken there step by step.
-_DIRECT = (
-    lr_scheduler.LambdaLR,
-    lr_scheduler.OneCycleLR,
-    lr_scheduler.CosineAnnealingWarmRestarts,
-)
+_DIRECT = (lr_scheduler.LambdaLR, lr_scheduler.CosineAnnealingWarmRestarts)
 
 
 class Schedule:
@@ -24,8 +20,8 @@ class Schedule:
     * builder: builds the scheduler from `optimizer=`; None: the rate is constant.
     * first_step: total steps at which the schedule counts 0.
 
-    ReduceLROnPlateau is stepped once for each closed interval with the mean of episode/return (mode "max") or
-    loss/total (mode "min"); see `observe`.
+    After its total_steps OneCycleLR stays where it ended. ReduceLROnPlateau is stepped once for each closed interval
+    with the mean of episode/return (mode "max") or loss/total (mode "min"); see `observe`.
     """
 
     def __init__(
@@ -38,16 +34,23 @@ class Schedule:
     def advance(self, total_steps: int) -> None:
         """Set the learning rate to that of this number of total steps, not fewer than before."""
         steps = total_steps - self.first_step
-        if self.scheduler is None or isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
-            pass
-        elif isinstance(self.scheduler, _DIRECT) or hasattr(self.scheduler, "_get_closed_form_lr"):
+        if self.scheduler is not None and not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch calls step(epoch) deprecated and offers nothing instead
-                self.scheduler.step(steps)
+                # torch calls step(epoch) deprecated and offers nothing instead, and it minds a rate that moves before
+                # the first optimizer step, as in a stage that learns nothing from its rollouts
+                warnings.simplefilter("ignore")
+                self._move(steps)
+        self.steps = steps
+
+    def _move(self, steps: int) -> None:
+        if isinstance(self.scheduler, lr_scheduler.OneCycleLR):
+            # it refuses to go on after its total_steps, which a stage may overshoot, and is undefined at the last one
+            self.scheduler.step(min(steps, self.scheduler.total_steps - 1))
+        elif isinstance(self.scheduler, _DIRECT) or hasattr(self.scheduler, "_get_closed_form_lr"):
+            self.scheduler.step(steps)
         else:
             for _ in range(steps - self.steps):
                 self.scheduler.step()
-        self.steps = steps
 
     def observe(self, means: dict[str, float]) -> None:
         """Show a closed interval to a scheduler that watches a metric."""
