@@ -31,7 +31,7 @@ def evaluate(
     """
     chosen = one_path(path, checkpoint, "evaluate")
 
-    from ..core.engine.launch import evaluate_checkpoint
+    from ..core.engine.from_checkpoint import evaluate_checkpoint
 
     with standard_output(reserved=as_json):
         played, summaries = evaluate_checkpoint(chosen, episodes, deterministic, seed, device)

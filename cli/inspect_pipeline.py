@@ -60,7 +60,7 @@ def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[
         return load_experiment(path, settings), None
     if settings:
         raise UsageError(f"--set cannot change {path}: the settings of a run are fixed", "inspect its experiment file")
-    from ..core.engine.launch import load_run
+    from ..core.engine.from_checkpoint import load_run
     from .position import position_of
 
     directory = RunDirectory.of_checkpoint(path)
@@ -69,8 +69,8 @@ def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[
 
 
 def _rehearse(loaded: LoadedExperiment, device: str) -> DryRun:
+    from ..core.engine.device import prepare
     from ..core.engine.dry_run import dry_run
-    from ..core.engine.launch import prepare
 
     return dry_run(loaded.experiment, 0, prepare(device, deterministic=False))
 

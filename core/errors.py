@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 
 
@@ -40,6 +40,11 @@ class TrainctlError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def within(self, part: str) -> TrainctlError:
+        """This error, saying in which part of the run it happened."""
+        self.message = f"{part}: {self.message}"
+        return self
 
 
 class UsageError(TrainctlError):
@@ -132,6 +137,10 @@ class ExperimentError(TrainctlError):
     def __init__(self, faults: Iterable[Fault] | str, hint: str = "") -> None:
         self.faults = (Fault(faults, where(), hint),) if isinstance(faults, str) else tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def within(self, part: str) -> TrainctlError:
+        """These faults, each saying in which part of the run it was found."""
+        return ExperimentError(replace(fault, message=f"{part}: {fault.message}") for fault in self.faults)
 
 
 _collected: ContextVar[list[Fault] | None] = ContextVar("collected_faults", default=None)

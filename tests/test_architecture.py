@@ -33,8 +33,8 @@ from tests.source_tree import (
 HOUSE: list[tuple[str, list[str]]] = [
     ("the import name", ["trainctl"]),
     ("what you type", ["cli"]),
-    ("one process or many", ["core/engine/__init__", "core/engine/launch"]),
-    ("a rehearsal", ["core/engine/dry_run"]),
+    ("one process or many", ["core/engine/__init__", "core/engine/launch", "core/engine/elastic", "core/engine/changes"]),
+    ("a rehearsal, and what a run left behind", ["core/engine/dry_run", "core/engine/from_checkpoint"]),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
     (
@@ -56,6 +56,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/durable",
             "core/engine/early_stopping",
             "core/engine/environments",
+            "core/engine/device",
             "core/engine/gradients",
             "core/engine/growing_file",
             "core/engine/origin",
@@ -69,6 +70,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/seeding",
             "core/engine/signals",
             "core/engine/stopwatch",
+            "core/engine/redeal",
             "core/engine/tensorboard_sink",
             "core/engine/workers",
         ],
@@ -106,7 +108,7 @@ HOUSE: list[tuple[str, list[str]]] = [
 # The words that a command reads before it knows whether it will train.
 TORCHLESS = ["builder", "early_stopping", "errors", "experiment", "metrics", "pipeline", "schedules", "settings"]
 # The few files of the package that may know a library.
-ONLY_IMPORTERS = {"rich": ("cli/console.py", "cli/console_live.py"), "torch.distributed": ("core/engine/workers.py",)}
+ONLY_IMPORTERS = {"rich": ("cli/console.py", "cli/console_live.py"), "torch.distributed": ("core/engine/workers.py", "core/engine/elastic.py")}
 MAX_LINES = 300
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 
 PLAIN = (str, int, float, bool, type(None), bytes)
+UNREADABLE = (b"",)  # torch.load knows the way in which pickle writes all bytes but these
 MAPPINGS = (dict, OrderedDict, defaultdict)
 
 
@@ -67,7 +68,7 @@ def plain(value: Any, path: str) -> Any:
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if type(value) in PLAIN:
+    if type(value) in PLAIN and value not in UNREADABLE and not _is_huge(value):
         return value
     if type(value) in MAPPINGS:
         return {plain(key, f"a key of {path}"): plain(item, f"{path}.{key}") for key, item in value.items()}
@@ -76,14 +77,25 @@ def plain(value: Any, path: str) -> Any:
     if type(value) in (Tensor, torch.nn.Parameter) and value.layout == torch.strided:
         return _compact(value.detach().cpu())
     raise CheckpointError(
-        f"{path} is a {_kind(value)}, which a checkpoint cannot hold",
+        f"{path} is {_described(value)}, which a checkpoint cannot hold",
         "state_dict() may give tensors, numbers, texts, and lists, tuples, sets and dictionaries of them",
     )
+
+
+def _is_huge(value: Any) -> bool:
+    """torch.load does not read whole numbers of more than 255 bytes."""
+    return type(value) is int and value.bit_length() >= 255 * 8
 
 
 def _compact(tensor: Tensor) -> Tensor:
     """A view would be saved with all of the memory that it is a view of."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _described(value: object) -> str:
+    if type(value) in PLAIN:
+        return "an empty bytes object" if value in UNREADABLE else "a whole number of more than 255 bytes"
+    return f"a {_kind(value)}"
 
 
 def _kind(value: object) -> str:

@@ -96,6 +96,8 @@ def _check_fields(manifest: dict[str, Any]) -> None:
         if type(manifest.get(name)) is not kind:
             raise _FaultError(f"{MANIFEST}: {name} is missing or of a wrong kind")
     files, workers = manifest["files"], manifest["workers"]
+    if workers < 1:
+        raise _FaultError(f"{MANIFEST}: it is of no worker")
     needed = [MODEL, TRAINING, *map(worker_file, range(min(workers, len(files) + 1)))]
     if missing := [name for name in needed if name not in files]:
         raise _FaultError(f"{MANIFEST}: it does not list {missing[0]}")

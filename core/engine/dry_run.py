@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -133,9 +132,8 @@ class _Rehearsal(Trainer):
         self._seconds.append(self._clock[-1] - self._clock[-2])
         super()._report_end()
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Nothing is written."""
-        return self.checkpoints
 
     def report(self) -> DryRun:
         """What was found. The experts play now."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,17 +12,22 @@ from typing import Any, Protocol
 import torch
 
 from ..description import describe
-from ..errors import CheckpointError, UsageError
+from ..errors import TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, load_experiment, source_files
+from .changes import refuse_changes
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
-from .environments import build_environments
-from .evaluation import Summary, evaluate, summarize
+from .device import prepare
+from .from_checkpoint import chosen_checkpoint, load_run
 from .progress import Progress
-from .reporting import JsonLinesSink, MetricSink, Sinks, TensorBoardSink
+from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
-from .trainer import Trainer, build_model
-from .workers import SingleWorker
+from .tensorboard_sink import TensorBoardSink
+from .trainer import Trainer, load_model
+from .workers import ONE_PROCESS, Fleet, WorkerGroup, is_one_of_many, worker_group
+
+FINAL = {2, 3, 4, 6}
+"""Exit codes of failures that another attempt would only repeat."""
 
 
 class Display(MetricSink, Protocol):
@@ -34,13 +40,25 @@ class Display(MetricSink, Protocol):
         """Something the user should know, while the training goes on."""
 
 
+class NoDisplay(NoSink):
+    """Nobody watches: the display of all workers but the first."""
+
+    def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
+        """Nobody watches."""
+
+    def warn(self, text: str) -> None:
+        """Nobody watches."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What the command line says about a new run.
 
     * experiment: the file. settings: `--set` as name -> text.
-    * seed: whole number ≥ 0. device: "auto", "cpu", "cuda" or "cuda:i". deterministic: see `prepare`.
+    * seed: whole number ≥ 0. device, deterministic: see `device.prepare`.
     * name: of the run directory; None: made up. runs_dir: where run directories are.
+    * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
+    * fleet: how many workers.
     """
 
     experiment: Path
@@ -50,6 +68,8 @@ class RunOptions:
     deterministic: bool = False
     name: str | None = None
     runs_dir: Path = Path("runs")
+    init_from: Path | None = None
+    fleet: Fleet = ONE_PROCESS
 
 
 @dataclass(frozen=True)
@@ -65,8 +85,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 done · 75 preempted, saved: run again · 130 Ctrl-C, saved."""
-        return {"complete": 0, "preempted": 75, "interrupted": 130}[self.status]
+        """0 done · 75 preempted, saved: run again · 130 Ctrl-C, saved. One of several workers says 0: see `elastic`."""
+        return 0 if is_one_of_many() else {"complete": 0, "preempted": 75, "interrupted": 130}[self.status]
 
     def to_json(self) -> dict[str, Any]:
         """The document that `--json` prints."""
@@ -80,109 +100,132 @@ class Outcome:
 
 
 def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
-    """Begin a new run and train it to its end. The experiment is built before anything is written."""
+    """Begin a new run and train it to its end; with the name of an unfinished run of this experiment go on with that.
+
+    The experiment is built before anything is written.
+    """
     loaded = load_experiment(options.experiment, options.settings)
+    existing = RunDirectory(options.runs_dir / options.name) if options.name else None
+    if existing is not None and existing.is_run() and not is_finished(existing):
+        _check_same(existing, loaded, options)
+        return resume(existing.path, display, fleet=options.fleet)
+    if not options.fleet.is_single:
+        directory = _create(options, loaded, command)
+        return resume(directory.path, display, fleet=options.fleet)
     device = prepare(options.device, options.deterministic)
-    trainer = Trainer(loaded.experiment, options.seed, device, SingleWorker())
-    trainer.build()
-    directory = RunDirectory.create(options.runs_dir, options.name or default_name(loaded.path.stem, options.seed))
-    with directory.lock():
-        directory.copy_experiment(source_files(loaded), loaded.path.parent)
-        directory.write_json(directory.pipeline, describe(loaded.experiment))
-        directory.record_run(
-            command=command,
-            experiment=loaded.path.name,
-            settings=dict(options.settings),
-            parameters={name: repr(value) for name, value in loaded.parameters.items()},
-            seed=options.seed,
-            device=str(device),
-            deterministic=options.deterministic,
-            threads=torch.get_num_threads(),
-        )
-        return _train(directory, trainer, loaded, display, "new run", None, "bit-exact")
+    with worker_group(device) as workers:
+        trainer = Trainer(loaded.experiment, options.seed, device, workers)
+        trainer.build()
+        path = workers.from_first(str(_create(options, loaded, command).path) if workers.is_first else "")
+        directory = RunDirectory(Path(path))
+        with _lock(directory, workers):
+            _initialize(trainer, options.init_from)
+            return _train(directory, trainer, loaded, display, "new run", None, "bit-exact")
 
 
-def resume(path: Path, display: Display, device: str | None = None) -> Outcome:
+def resume(path: Path, display: Display, device: str | None = None, fleet: Fleet = ONE_PROCESS) -> Outcome:
     """Go on with a run (its newest valid checkpoint) or with one of its checkpoints; from the start if it has none."""
     directory = RunDirectory.of_checkpoint(path)
+    if not fleet.is_single:
+        return _resume_with_workers(path, directory, device, fleet)
     record = directory.read_run()
-    with directory.lock():
-        remove_leftovers(directory.checkpoints)
+    prepared = prepare(device or record["device"], record["deterministic"], record["threads"])
+    with worker_group(prepared) as workers, _lock(directory, workers):
+        _refuse_to_repeat_a_failure(record)
         loaded = load_run(directory)
-        prepared = prepare(device or record["device"], record["deterministic"], record["threads"])
-        trainer = Trainer(loaded.experiment, record["seed"], prepared, SingleWorker())
-        checkpoint = _chosen(path, directory, display)
-        sinks = _sinks(directory, display, 0 if checkpoint is None else checkpoint.step)
-        trainer.sinks = sinks
+        if workers.is_first:
+            remove_leftovers(directory.checkpoints)
+        trainer = Trainer(loaded.experiment, record["seed"], prepared, workers)
+        checkpoint = chosen_checkpoint(path, directory, display.warn)
         if checkpoint is None:
             trainer.build()
-            sinks.load_state_dict({})
+            _initialize(trainer, Path(record["init_from"]) if record.get("init_from") else None)
             return _train(directory, trainer, loaded, display, "no checkpoint yet: from the start", None, "bit-exact")
-        problems = trainer.restore(checkpoint)
-        guarantee = _guarantee(checkpoint, problems, torch.get_num_threads())
+        trainer.sinks = _sinks(directory, display, checkpoint.step, workers)
+        problems = [problem for own in workers.gather(trainer.restore(checkpoint)) for problem in own]
         if trainer.is_finished:
+            trainer.close()
             return _outcome(directory, trainer, "complete", already_complete=True)
-        message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"
-        for problem in problems:
+        for problem in dict.fromkeys(problems):
             display.warn(problem)
+        guarantee = _guarantee(checkpoint, problems, workers)
+        message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"
         return _train(directory, trainer, loaded, display, message, checkpoint.path.name, guarantee)
 
 
-def load_run(directory: RunDirectory) -> LoadedExperiment:
-    """The experiment of a run, from the copy of its source."""
+def is_finished(directory: RunDirectory) -> bool:
+    """Whether the last attempt of a run trained it to its end."""
+    attempts = directory.read_run()["attempts"]
+    return bool(attempts) and attempts[-1]["status"] == "complete"
+
+
+def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> RunDirectory:
+    """The run directory with everything that a resume needs."""
+    name = options.name or default_name(loaded.path.stem, options.seed)
+    directory = RunDirectory.create(options.runs_dir, name)
+    directory.copy_experiment(source_files(loaded), loaded.path.parent)
+    directory.write_json(directory.pipeline, describe(loaded.experiment))
+    directory.record_run(
+        loaded.path.parent,
+        command=command,
+        experiment=loaded.path.name,
+        settings=dict(options.settings),
+        parameters={name: repr(value) for name, value in loaded.parameters.items()},
+        seed=options.seed,
+        device=options.device,
+        deterministic=options.deterministic,
+        threads=torch.get_num_threads(),
+        init_from=None if options.init_from is None else str(options.init_from.resolve()),
+    )
+    return directory
+
+
+def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
+    """Refuse to go on with a run of another experiment or seed."""
+    path, record = directory.path, directory.read_run()
+    before = {"seed": record["seed"], **directory.read_json(directory.pipeline)}
+    ways_on = (
+        f"go on with the experiment as it was:  trainctl resume --checkpoint {path}\n"
+        f"  start a new run from these weights:   trainctl run {options.experiment} --init-from {path}\n"
+        "  start a new run:                      choose another --name"
+    )
+    refuse_changes(before, {"seed": options.seed, **describe(loaded.experiment)}, ways_on)
+
+
+def _initialize(trainer: Trainer, init_from: Path | None) -> None:
+    """Begin with the weights of another run, if there is one; everything else begins anew."""
+    if init_from is None:
+        return
+    source = chosen_checkpoint(init_from, RunDirectory.of_checkpoint(init_from), lambda text: None)
+    if source is None:
+        raise UsageError(f"{init_from} has no checkpoint to take weights from")
+    load_model(trainer.model, source)
+    trainer.about["init_from"] = str(source.path)
+
+
+def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None, fleet: Fleet) -> Outcome:
+    """Have the launcher resume the run in every worker, and read how it ended from what they wrote."""
+    from .elastic import launch_workers  # takes a second to import
+
+    arguments = ["resume", "--checkpoint", str(path), *(["--device", device] if device else [])]
+    launch_workers(arguments, fleet, directory.logs, directory.path.name)
     record = directory.read_run()
-    return load_experiment(directory.experiment / record["experiment"], record["settings"])
+    newest, _ = newest_valid(directory.checkpoints)
+    status = record["attempts"][-1]["status"] if record["attempts"] else "interrupted"
+    if status not in ("complete", "preempted", "interrupted"):
+        raise TrainctlError(f"the workers of {directory.path} ended without saying how", f"see {directory.logs}")
+    total_steps, stage = record.get("total_steps", 0), record.get("stage", "")
+    return Outcome(directory.path, status, total_steps, stage, newest.path if newest else None)
 
 
-def prepare(device: str, deterministic: bool, threads: int | None = None) -> torch.device:
-    """Choose the device and set what must be set before anything is computed.
-
-    Raises UsageError if CUDA is asked for and absent.
-    """
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    torch.set_num_threads(threads or 1)
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"there is no device {device!r}", "use auto, cpu, cuda or cuda:0, cuda:1, …") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} was asked for, but this torch sees no CUDA GPU", "use --device cpu")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {device!r} was asked for; there are {torch.cuda.device_count()} GPUs")
-    return chosen
-
-
-def evaluate_checkpoint(
-    path: Path, episodes: int, deterministic: bool, seed: int, device: str
-) -> tuple[Checkpoint, dict[str, Summary]]:
-    """Play episodes with the model of a checkpoint (of a run: the newest valid one), in its last environment."""
-    directory = RunDirectory.of_checkpoint(path)
-    loaded = load_run(directory)
-    checkpoint = _chosen(path, directory, _Silent())
-    if checkpoint is None:
-        raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
-    prepared = prepare(device, False)
-    source = environment_at(loaded, checkpoint)
-    probe = build_environments(source, range(1), seed, "evaluation")
-    model = build_model(loaded.experiment, probe.observation_space, probe.action_space, seed).to(prepared)
-    probe.close()
-    model.load_state_dict(checkpoint.model())
-    model.eval()
-    played = evaluate(model, source, episodes, seed, prepared, deterministic)
-    return checkpoint, summarize(played)
-
-
-def environment_at(loaded: LoadedExperiment, checkpoint: Checkpoint) -> Any:
-    """The environments of the stage a checkpoint was written in."""
-    experiment = loaded.experiment
-    index = checkpoint.about.get("stage_index", 0)
-    own = [stage.environment for stage in experiment.pipeline.pipeline_stages[: index + 1] if stage.environment]
-    return own[-1] if own else experiment.environment
+def _refuse_to_repeat_a_failure(record: dict[str, Any]) -> None:
+    """Workers that the launcher starts again after a failure that would only be repeated give up at once."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and record["attempts"]:
+        code = record["attempts"][-1].get("exit_code", 0)
+        if code in FINAL:
+            error = TrainctlError(record["attempts"][-1].get("error", "the attempt before failed"))
+            error.exit_code = code
+            raise error
 
 
 def _train(
@@ -194,67 +237,66 @@ def _train(
     checkpoint: str | None,
     guarantee: str,
 ) -> Outcome:
-    request = StopRequest()
+    """Train with everything in place; the attempt is recorded however it ends."""
+    workers = trainer.workers
+    request = StopRequest(echo_seconds=0.0 if workers.world_size == 1 else 2.0)
     trainer.stop_requested = lambda: request.requested
+    trainer.warn = display.warn
     trainer.checkpoints = directory.checkpoints
     trainer.about["guarantee"] = guarantee
-    if not trainer.sinks.sinks:
-        trainer.sinks = _sinks(directory, display, 0)
-    directory.begin_attempt(from_checkpoint=checkpoint, guarantee=guarantee)
-    status = "failed"
-    try:
-        display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
+    if checkpoint is None:
+        trainer.sinks = _sinks(directory, display, 0, workers)
+        trainer.sinks.load_state_dict({})
+    with _attempt(directory, trainer, checkpoint, guarantee) as ended:
+        if workers.is_first:
+            display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
         with request.listening():
-            status = "complete" if trainer.train() else request.status
-        return _outcome(directory, trainer, status)
+            ended["status"] = "complete" if trainer.train() else request.status
+    workers.barrier()
+    return _outcome(directory, trainer, ended["status"])
+
+
+@contextlib.contextmanager
+def _attempt(directory: RunDirectory, trainer: Trainer, checkpoint: str | None, guarantee: str) -> Any:
+    """Record in `run.json` that a training goes on, and how it ended."""
+    first, progress = trainer.workers.is_first, trainer.progress
+    if first:
+        directory.begin_attempt(from_checkpoint=checkpoint, guarantee=guarantee)
+    ended: dict[str, Any] = {"status": "failed"}
+    try:
+        yield ended
+    except Exception as error:
+        ended |= {"exit_code": getattr(error, "exit_code", 1), "error": str(error)}
+        raise
     finally:
         trainer.close()
-        directory.end_attempt(status, total_steps=trainer.progress.total_steps, stages=trainer.progress.stages)
+        if first:
+            position = {"total_steps": progress.total_steps, "stage": trainer.stage_name, "stages": progress.stages}
+            directory.end_attempt(**{**ended, **position})
 
 
-def _sinks(directory: RunDirectory, display: Display, start_step: int) -> Sinks:
-    return Sinks(
-        [
-            JsonLinesSink(directory.metrics),
-            TensorBoardSink(directory.tensorboard, start_step, display.warn),
-            display,
-        ]
-    )
+def _lock(directory: RunDirectory, workers: WorkerGroup) -> contextlib.AbstractContextManager[None]:
+    return directory.lock() if workers.is_first else contextlib.nullcontext()
 
 
-def _chosen(path: Path, directory: RunDirectory, display: Display) -> Checkpoint | None:
-    """The checkpoint that a path means. One named by the user must be valid; of a run the newest valid one is taken."""
-    if path.resolve() != directory.path.resolve():
-        return Checkpoint.open(path)
-    checkpoint, damaged = newest_valid(directory.checkpoints)
-    for bad, reason in damaged:
-        instead = checkpoint.path.name if checkpoint else "the start"
-        display.warn(f"{bad.name} is damaged ({reason}) — using {instead}")
-    if checkpoint is None and damaged:
-        raise CheckpointError(f"every checkpoint in {directory.checkpoints} is damaged", "see the reasons above")
-    return checkpoint
+def _sinks(directory: RunDirectory, display: Display, start_step: int, workers: WorkerGroup) -> Sinks:
+    """What the first worker writes to; the others write nothing."""
+    if not workers.is_first:
+        return Sinks([])
+    tensorboard = TensorBoardSink(directory.tensorboard, start_step, display.warn)
+    return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
 
 
-def _guarantee(checkpoint: Checkpoint, problems: list[str], threads: int) -> str:
-    """The weaker of what the checkpoint promised and what this resume can."""
-    now = "exact-state" if problems else "bit-exact"
-    return max(checkpoint.about.get("guarantee", "bit-exact"), now, key=GUARANTEES.index)
+def _guarantee(checkpoint: Checkpoint, problems: list[str], workers: WorkerGroup) -> str:
+    """The weakest of what the checkpoint promised and what this resume can."""
+    now: str = "exact-state" if problems else "bit-exact"
+    if checkpoint.manifest["workers"] != workers.world_size:
+        now = "continued"
+    before: str = checkpoint.about.get("guarantee", "bit-exact")
+    return max(before, now, key=GUARANTEES.index)
 
 
 def _outcome(directory: RunDirectory, trainer: Trainer, status: str, already_complete: bool = False) -> Outcome:
     newest, _ = newest_valid(directory.checkpoints)
-    return Outcome(
-        directory.path,
-        status,
-        trainer.progress.total_steps,
-        trainer.stage_name,
-        None if newest is None else newest.path,
-        already_complete,
-    )
-
-
-class _Silent:
-    """A display that nobody watches."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
+    path = None if newest is None else newest.path
+    return Outcome(directory.path, status, trainer.progress.total_steps, trainer.stage_name, path, already_complete)

@@ -116,6 +116,11 @@ class Learner:
                 raise ExperimentError(
                     f"the loss {item.name!r} returned {result!r}", "return LossOutput(value, info) with a scalar value"
                 )
+            if result.value.dim() > 0:
+                raise ExperimentError(
+                    f"the loss {item.name!r} returned a value of shape {tuple(result.value.shape)}",
+                    "a loss is one number: return its mean, e.g. batch.mean(…)",
+                )
             if not result.value.requires_grad:
                 raise ExperimentError(
                     f"the value of the loss {item.name!r} has no graph: nothing could be learned from it",

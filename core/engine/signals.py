@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,10 +13,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether somebody has asked this process to stop, and with which signal."""
+    """Whether somebody has asked this process to stop, and with which signal.
 
-    def __init__(self) -> None:
+    echo_seconds: a signal that follows within this time is the same request once more: a launcher hands on to its
+    workers what the terminal has sent to all.
+    """
+
+    def __init__(self, echo_seconds: float = 0.0) -> None:
         self.signal: signal.Signals | None = None
+        self.echo_seconds = echo_seconds
+        self._since = 0.0
 
     @property
     def requested(self) -> bool:
@@ -38,6 +45,8 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._since = signal.Signals(number), now
+        elif now - self._since > self.echo_seconds:
             os._exit(128 + number)
-        self.signal = signal.Signals(number)

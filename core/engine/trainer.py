@@ -24,6 +24,7 @@ from .environments import build_environments
 from .learner import Learner, WeightedLoss
 from .off_policy import NoOffPolicy, OffPolicyUpdater
 from .progress import Progress
+from .redeal import redealt
 from .reporting import Sinks
 from .reward_normalizer import RawRewards, RewardNormalizer
 from .seeding import GlobalRandomState, derived_seed, set_seed
@@ -43,6 +44,7 @@ class Trainer:
     * sinks: who is told about closed intervals.
     * checkpoints: the directory in which checkpoints are written.
     * stop_requested: asked after each rollout; True saves and leaves.
+    * warn: told what the user should know.
     * about: goes into every checkpoint's manifest.
     """
 
@@ -53,6 +55,7 @@ class Trainer:
     sinks: Sinks = field(default_factory=lambda: Sinks([]))
     checkpoints: Path = Path("checkpoints")
     stop_requested: Callable[[], bool] = lambda: False
+    warn: Callable[[str], None] = lambda text: None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,8 +112,7 @@ class Trainer:
             try:
                 ended = self._runner(stage).run()
             except TrainctlError as error:
-                error.message = f"stage {self.stage_name!r}: {error.message}"
-                raise
+                raise error.within(f"stage {self.stage_name!r}") from error.__cause__
             if not ended:
                 return False
             self._report_end()
@@ -205,11 +207,18 @@ class Trainer:
         purpose = "environment" if own is None else f"environment of stage {own}"
         return build_environments(source, self.indices, self.seed, purpose)
 
-    def save(self) -> Path:
-        """Write a checkpoint of everything as it is now."""
-        self.progress.last_save = self.progress.total_steps
+    def save(self) -> None:
+        """Write a checkpoint of everything as it is now. Where the disk does not take it, warn and train on."""
+        before, self.progress.last_save = self.progress.last_save, self.progress.total_steps
+        try:
+            self._write_checkpoint()
+        except CheckpointError as error:
+            self.progress.last_save = before  # so that it is tried again after the next rollout
+            self.warn(f"no checkpoint at {self.progress.total_steps:,} steps: {error}")
+
+    def _write_checkpoint(self) -> None:
         states = {name: part.state_dict() for name, part in self.parts().items()}
-        return save_checkpoint(
+        save_checkpoint(
             self.checkpoints,
             f"step-{self.progress.total_steps:012d}",
             self.model.state_dict(),
@@ -227,27 +236,44 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
         """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact."""
-        shared, own = checkpoint.shared(), checkpoint.own(self.workers.rank)
+        shared = checkpoint.shared()
         self.progress.load_state_dict(shared["progress"])
         self.build(min(self.progress.stage_index, len(self.stages) - 1))
         if self.progress.stage_index < len(self.stages):
             self._build_stage_parts(self.stages[self.progress.stage_index])
-        try:
-            self.model.load_state_dict(checkpoint.model())
-        except RuntimeError as error:
-            raise CheckpointError(f"{checkpoint.path.name} does not fit the model: {error}") from error
+        load_model(self.model, checkpoint)
+        saved = {**shared, **self._own_states(checkpoint)}
         problems: list[str] = []
         for name, part in self.parts().items():
-            problems += part.load_state_dict((own if name in OF_EACH_WORKER else shared)[name]) or []
+            if name in saved:
+                problems += part.load_state_dict(saved[name]) or []
         if not self.criterion.is_saved:
             problems.append(f"the criterion {self.criterion.criterion!r} has no state_dict()/load_state_dict()")
         return problems
+
+    def _own_states(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What this worker had; dealt anew if there were more or fewer workers."""
+        workers = checkpoint.manifest["workers"]
+        if workers == self.workers.world_size:
+            return checkpoint.own(self.workers.rank)
+        return redealt([checkpoint.own(rank) for rank in range(workers)], self.indices, self.workers.rank)
 
     def close(self) -> None:
         """Release environments and sinks."""
         if hasattr(self, "collector"):
             self.collector.environments.close()
         self.sinks.close()
+
+
+def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give the model the checkpoint's parameters. Raises CheckpointError if they do not fit."""
+    try:
+        model.load_state_dict(checkpoint.model())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint.path.name} does not fit the experiment's model: {error}",
+            "a checkpoint can be loaded into a model of the same shapes only",
+        ) from error
 
 
 def build_model(experiment: Experiment, observation_space: Any, action_space: Any, seed: int) -> nn.Module:

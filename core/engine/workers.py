@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
@@ -42,6 +43,31 @@ class WorkerGroup(Protocol):
 
     def barrier(self) -> None:
         """Wait for all workers."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How many workers there are, and where.
+
+    * nproc: workers on each machine. nnodes: machines, as "2", or "1:4" for elastic.
+    * node_rank: of this machine; None: whoever comes first is first.
+    * rdzv_endpoint: host:port where the machines meet; empty: one machine, a free port on loopback.
+    * max_restarts: how often all go back to the newest checkpoint after one has died.
+    """
+
+    nproc: int = 1
+    nnodes: str = "1"
+    node_rank: int | None = None
+    rdzv_endpoint: str = ""
+    max_restarts: int = 3
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no launcher is needed."""
+        return self.nproc == 1 and self.nnodes == "1"
+
+
+ONE_PROCESS = Fleet()
 
 
 class SingleWorker:
@@ -107,9 +133,7 @@ class TorchWorkers:
         padded = torch.cat([text, text.new_zeros(longest - len(text))])
         texts = [torch.empty_like(padded) for _ in range(self.world_size)]
         torch.distributed.all_gather(texts, padded)
-        return [
-            json.loads(bytes(text[: int(size)].cpu().tolist())) for text, size in zip(texts, sizes, strict=True)
-        ]
+        return [json.loads(bytes(text[: int(size)].cpu().tolist())) for text, size in zip(texts, sizes, strict=True)]
 
     def barrier(self) -> None:
         """Wait for all workers; a worker that has died raises here and in every other method."""

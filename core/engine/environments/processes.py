@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import mmap
 import multiprocessing
 import os
@@ -55,7 +56,7 @@ class ProcessEnvironments(Environments):
         self.observation_space, self.action_space = self._serial.observation_space, self._serial.action_space
         self._memory = _SharedStep(self._serial, self.num_envs)
         self._children: list[_Child] = []
-        for start, end in zip(starts[:-2], starts[1:-1], strict=True):
+        for start, end in itertools.pairwise(starts[:-1]):
             arguments = (make, indices[start:end], seed, purpose)
             others = [child.connection for child in self._children]
             self._children.append(_Child(self._memory, slice(start, end), arguments, others, timeout))
@@ -129,8 +130,8 @@ class _SharedStep:
         observations = map_tree(
             lambda leaf: _shared((num_envs, *leaf.shape), leaf.dtype), observation_layout(example.observation_space)
         )
-        flags = [_shared((num_envs,), np.dtype(bool)) for _ in range(3)]
-        self.row = Row(_shared((num_envs,), np.dtype(np.float32)), *flags, observations)
+        terminated, truncated, valid = (_shared((num_envs,), np.dtype(bool)) for _ in range(3))
+        self.row = Row(_shared((num_envs,), np.dtype(np.float32)), terminated, truncated, valid, observations)
         space = example.action_space
         dtype = space.dtype or action.dtype
         self.actions = _shared((num_envs, *(space.shape or ())), np.dtype(dtype))
@@ -144,9 +145,9 @@ class _SharedStep:
 
     def part(self, part: slice) -> Row:
         """The rows of some of the environments."""
-        return Row(
-            *(values[part] for values in self.row[:4]), map_tree(lambda leaf: leaf[part], self.row.observations)
-        )
+        rewards, terminated, truncated, valid, observations = self.row
+        own = map_tree(lambda leaf: leaf[part], observations)
+        return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
 
 
 def _shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
@@ -257,7 +258,7 @@ def _call(environments: SerialEnvironments, method: str, given: Any, row: Row, a
     if method in ("reset", "advance_scenes"):
         return getattr(environments, method)(row.observations)
     if method == "load_state_dict":
-        return environments.load_state_dict(*given, row.observations)
+        return environments.load_state_dict(given[0], row.observations)
     if method == "expert_actions":
         actions = allocate(action_layout(environments.action_space), environments.num_envs)
         available = np.zeros(environments.num_envs, bool)

@@ -1,0 +1,84 @@
+"""Several workers through torch.distributed's elastic launcher; nobody has to type torchrun."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ..errors import TrainctlError, UsageError
+from .workers import Fleet
+
+SHUTDOWN_SECONDS = 30
+"""How long workers that were told to stop may take to save before they are killed."""
+
+
+class WorkerFailure(TrainctlError):  # noqa: N818 what failed is the worker
+    """The workers failed for good. exit_code is that of the first worker, in time, that failed."""
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
+
+
+def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) -> None:
+    """Run `python -m trainctl ARGUMENTS` in every worker until all have ended well, or a signal has ended them.
+
+    Raises WorkerFailure after the last restart, with the first worker that failed and its log.
+    """
+    least, most = _machines(fleet.nnodes)
+    if most > 1 and not fleet.rdzv_endpoint:
+        raise UsageError(
+            f"--nnodes {fleet.nnodes} needs a meeting point", "add --rdzv-endpoint HOST:PORT, on all alike"
+        )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logs.mkdir(parents=True, exist_ok=True)
+    config = LaunchConfig(
+        min_nodes=least,
+        max_nodes=most,
+        nproc_per_node=fleet.nproc,
+        # rank 0 shows its console here; the others write to logs of their own, a folder for each attempt
+        logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=dict.fromkeys(range(1, fleet.nproc), Std.ALL)),
+        run_id=run_id if most > 1 else uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint=fleet.rdzv_endpoint or "127.0.0.1:0",
+        rdzv_configs={} if fleet.node_rank is None else {"is_host": fleet.node_rank == 0},
+        local_addr=None if fleet.rdzv_endpoint else "127.0.0.1",
+        max_restarts=fleet.max_restarts,
+        signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "trainctl", *arguments)
+    except SignalException:
+        return  # the workers were told and have saved; what they wrote says how far they came
+    except ChildFailedError as error:
+        raise _failure(error, logs) from None
+
+
+def _machines(nnodes: str) -> tuple[int, int]:
+    try:
+        least, _, most = nnodes.partition(":")
+        numbers = int(least), int(most or least)
+    except ValueError:
+        numbers = (0, 0)
+    if not 1 <= numbers[0] <= numbers[1]:
+        raise UsageError(f"--nnodes {nnodes!r} is no number of machines", "write e.g. 2, or 1:4 for one to four")
+    return numbers
+
+
+def _failure(error: ChildFailedError, logs: Path) -> WorkerFailure:
+    rank, first = min(error.failures.items(), key=lambda item: item[1].timestamp)
+    code = first.exitcode
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return WorkerFailure(
+        f"worker {rank} {how}, the first of {len(error.failures)} that failed, and the restarts are used up",
+        f"what the workers wrote: {logs}",
+        code if 2 <= code <= 7 else 1,
+    )

@@ -1,0 +1,73 @@
+"""What a run left behind, made useful again: its experiment, its checkpoints, its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import CheckpointError
+from ..experiment import EnvironmentSource
+from ..experiment_file import LoadedExperiment, load_experiment
+from .checkpoint import Checkpoint, newest_valid
+from .device import prepare
+from .environments import build_environments
+from .evaluation import Summary, evaluate, summarize
+from .run_directory import RunDirectory
+from .trainer import build_model, load_model
+
+
+def load_run(directory: RunDirectory) -> LoadedExperiment:
+    """The experiment of a run, from the copy of its source."""
+    record = directory.read_run()
+    return load_experiment(directory.experiment / record["experiment"], record["settings"])
+
+
+def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint that a path means: itself, which must be valid then; or of a run the newest valid one, if any.
+
+    Raises CheckpointError for a damaged one, and for a run with nothing but damaged ones.
+    """
+    if path.resolve() not in (directory.path.resolve(), directory.checkpoints.resolve()):
+        return Checkpoint.open(path)
+    checkpoint, damaged = newest_valid(directory.checkpoints)
+    for bad, reason in damaged:
+        instead = f"using {checkpoint.path.name}" if checkpoint else "there is none before it"
+        warn(f"{bad.name} is damaged ({reason}) — {instead}")
+    if checkpoint is None and damaged:
+        raise CheckpointError(f"every checkpoint in {directory.checkpoints} is damaged", "see the reasons above")
+    return checkpoint
+
+
+def evaluate_checkpoint(
+    path: Path, episodes: int, deterministic: bool, seed: int, device: str
+) -> tuple[Checkpoint, dict[str, Summary]]:
+    """Play episodes with the model of a checkpoint (of a run: the newest valid one), in its stage's environment."""
+    directory = RunDirectory.of_checkpoint(path)
+    checkpoint = chosen_checkpoint(path, directory, lambda text: None)
+    if checkpoint is None:
+        raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
+    loaded, prepared = load_run(directory), prepare(device, False)
+    model, source = restored_model(loaded, checkpoint, prepared)
+    return checkpoint, summarize(evaluate(model, source, episodes, seed, prepared, deterministic))
+
+
+def restored_model(
+    loaded: LoadedExperiment, checkpoint: Checkpoint, device: torch.device
+) -> tuple[nn.Module, EnvironmentSource]:
+    """The model of a checkpoint, ready to act, and the environments of the stage it was written in."""
+    source = environment_at(loaded, checkpoint)
+    probe = build_environments(source, range(1), 0, "probe")
+    model = build_model(loaded.experiment, probe.observation_space, probe.action_space, 0)
+    probe.close()
+    load_model(model, checkpoint)
+    return model.to(device).eval(), source
+
+
+def environment_at(loaded: LoadedExperiment, checkpoint: Checkpoint) -> EnvironmentSource:
+    """The environments of the stage in which a checkpoint was written."""
+    stages = loaded.experiment.pipeline.pipeline_stages[: checkpoint.about.get("stage_index", 0) + 1]
+    own = [stage.environment for stage in stages if stage.environment is not None]
+    return own[-1] if own else loaded.experiment.environment
