@@ -35,7 +35,8 @@ def run(
     Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
     gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
-    from ..core.engine.launch import RunOptions, start
+    from ..core.engine.launch import start
+    from ..core.engine.options import RunOptions
     from .training import train
 
     options = RunOptions(

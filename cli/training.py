@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from .displays import PlainDisplay, QuietDisplay
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.launch import Display, Outcome
+    from ..core.engine.launch import Display
+    from ..core.engine.options import Outcome
 
 
 def train(begin: Callable[[Display], Outcome], quiet: bool, plain: bool, as_json: bool) -> None:
@@ -22,6 +24,7 @@ def train(begin: Callable[[Display], Outcome], quiet: bool, plain: bool, as_json
 
     An error of the training carries notes: the last checkpoint, and the command that goes on.
     """
+    from ..core.engine.workers import is_one_of_many
     from .console import say
 
     display = _display(quiet, plain)
@@ -34,7 +37,7 @@ def train(begin: Callable[[Display], Outcome], quiet: bool, plain: bool, as_json
             raise
         finally:
             display.close()
-        if not quiet:
+        if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome))
     if as_json:
         print_document(outcome.to_json())
@@ -59,31 +62,36 @@ def _way_on(directory: Path | None) -> list[str]:
     from ..core.engine.checkpoint import newest_valid
 
     newest, _ = newest_valid(directory / "checkpoints")
-    last = newest.path if newest else "none yet: it would begin anew"
-    return [
-        f"run:              {directory}",
-        f"last checkpoint:  {last}",
-        f"go on with:       trainctl resume {directory}",
-    ]
+    last = newest.path if newest else "none, so it would begin anew"
+    lines = [("run", directory), ("last checkpoint", last), ("go on with", _command("resume", directory))]
+    return [f"{label:17}{text}" for label, text in lines]
 
 
 def _summary(outcome: Outcome) -> list[str]:
     """How it ended, where its files are, and what can be typed next."""
-    run = outcome.run
+    steps, stage = f"{outcome.total_steps:,} steps", f"in stage {outcome.stage!r}"
     if outcome.already_complete:
-        return [f"{run} is finished: {outcome.total_steps:,} steps. Nothing to resume.", *_commands(outcome)]
+        return [f"{outcome.run} is finished: {steps}. Nothing to resume.", *_labelled(_commands(outcome))]
     ended = {
-        "complete": f"complete: {outcome.total_steps:,} steps",
-        "preempted": f"preempted after {outcome.total_steps:,} steps, in stage {outcome.stage!r}",
-        "interrupted": f"interrupted after {outcome.total_steps:,} steps, in stage {outcome.stage!r}",
+        "complete": f"complete: {steps}",
+        "preempted": f"preempted after {steps}, {stage}; run it again to go on",
+        "interrupted": f"interrupted after {steps}, {stage}",
     }[outcome.status]
-    saved = (
-        f"checkpoint  {outcome.checkpoint}" if outcome.checkpoint else "no checkpoint was saved: save_interval is None"
-    )
-    return [ended, f"run         {run}", saved, *_commands(outcome)]
+    saved = outcome.checkpoint or "none was saved: save_interval is None"
+    return ["", ended, *_labelled([("run", outcome.run), ("checkpoint", saved), *_commands(outcome)])]
 
 
-def _commands(outcome: Outcome) -> list[str]:
-    unfinished = [f"go on       trainctl resume {outcome.run}"] if outcome.status != "complete" else []
-    evaluate = [f"evaluate    trainctl evaluate {outcome.run}"] if outcome.checkpoint else []
-    return [*unfinished, *evaluate, f"watch       tensorboard --logdir {outcome.run.parent}"]
+def _commands(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    if outcome.status != "complete":
+        yield "go on", _command("resume", outcome.run)
+    if outcome.checkpoint is not None:
+        yield "evaluate", _command("evaluate", outcome.run)
+    yield "watch", f"tensorboard --logdir {shlex.quote(str(outcome.run.parent))}"
+
+
+def _command(name: str, run: Path) -> str:
+    return f"trainctl {name} --checkpoint {shlex.quote(str(run))}"
+
+
+def _labelled(lines: Iterable[tuple[str, object]]) -> list[str]:
+    return [f"  {label:12}{text}" for label, text in lines]

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from tests.house import HOUSE
 from tests.source_tree import (
     ROOT,
     Sources,
@@ -28,87 +29,13 @@ from tests.source_tree import (
     unsafe_calls,
 )
 
-# Top to bottom: what a floor is for, and its rooms. A room is a file without ".py", or a folder with
-# all files that have no room of their own.
-HOUSE: list[tuple[str, list[str]]] = [
-    ("the import name", ["trainctl"]),
-    ("what you type", ["cli"]),
-    ("one process or many", ["core/engine/__init__", "core/engine/launch", "core/engine/elastic", "core/engine/changes"]),
-    ("a rehearsal, and what a run left behind", ["core/engine/dry_run", "core/engine/from_checkpoint"]),
-    ("builds the parts, walks the stages", ["core/engine/trainer"]),
-    ("the loop of one stage", ["core/engine/stage_runner"]),
-    (
-        "the verbs",
-        [
-            "core/engine/collector",
-            "core/engine/evaluation",
-            "core/engine/learner",
-            "core/engine/off_policy",
-        ],
-    ),
-    (
-        "the parts",
-        [
-            "core/engine/checkpoint",
-            "core/engine/checkpoint_content",
-            "core/engine/checkpoint_directory",
-            "core/engine/checkpoint_manifest",
-            "core/engine/durable",
-            "core/engine/early_stopping",
-            "core/engine/environments",
-            "core/engine/device",
-            "core/engine/gradients",
-            "core/engine/growing_file",
-            "core/engine/origin",
-            "core/engine/progress",
-            "core/engine/reporting",
-            "core/engine/returns",
-            "core/engine/reward_normalizer",
-            "core/engine/rollout",
-            "core/engine/run_directory",
-            "core/engine/schedule",
-            "core/engine/seeding",
-            "core/engine/signals",
-            "core/engine/stopwatch",
-            "core/engine/redeal",
-            "core/engine/tensorboard_sink",
-            "core/engine/workers",
-        ],
-    ),
-    ("ready losses and models", ["core/losses", "core/models"]),
-    (
-        "the words of an experiment",
-        [
-            "core/__init__",
-            "core/batch",
-            "core/builder",
-            "core/checks",
-            "core/description",
-            "core/environment_ids",
-            "core/experiment_file",
-            "core/parameters",
-            "core/users_code",
-            "core/distributions",
-            "core/early_stopping",
-            "core/experiment",
-            "core/losses/loss",
-            "core/metrics",
-            "core/model",
-            "core/pipeline",
-            "core/schedules",
-            "core/settings",
-            "core/shares",
-            "core/tree",
-            "core/wrappers",
-        ],
-    ),
-    ("what can go wrong", ["core/errors"]),
-]
-
 # The words that a command reads before it knows whether it will train.
 TORCHLESS = ["builder", "early_stopping", "errors", "experiment", "metrics", "pipeline", "schedules", "settings"]
 # The few files of the package that may know a library.
-ONLY_IMPORTERS = {"rich": ("cli/console.py", "cli/console_live.py"), "torch.distributed": ("core/engine/workers.py", "core/engine/elastic.py")}
+ONLY_IMPORTERS = {
+    "rich": ("cli/console.py", "cli/console_live.py"),
+    "torch.distributed": ("core/engine/workers.py", "core/engine/elastic.py"),
+}
 MAX_LINES = 300
 
 

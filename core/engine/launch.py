@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +16,14 @@ from .changes import refuse_changes
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
 from .device import prepare
 from .from_checkpoint import chosen_checkpoint, load_run
+from .options import Outcome, RunOptions
 from .progress import Progress
 from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
 from .tensorboard_sink import TensorBoardSink
 from .trainer import Trainer, load_model
-from .workers import ONE_PROCESS, Fleet, WorkerGroup, is_one_of_many, worker_group
+from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
 
 FINAL = {2, 3, 4, 6}
 """Exit codes of failures that another attempt would only repeat."""
@@ -48,55 +47,6 @@ class NoDisplay(NoSink):
 
     def warn(self, text: str) -> None:
         """Nobody watches."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line says about a new run.
-
-    * experiment: the file. settings: `--set` as name -> text.
-    * seed: whole number ≥ 0. device, deterministic: see `device.prepare`.
-    * name: of the run directory; None: made up. runs_dir: where run directories are.
-    * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
-    * fleet: how many workers.
-    """
-
-    experiment: Path
-    settings: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-    device: str = "auto"
-    deterministic: bool = False
-    name: str | None = None
-    runs_dir: Path = Path("runs")
-    init_from: Path | None = None
-    fleet: Fleet = ONE_PROCESS
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended: status is "complete", "preempted" or "interrupted"; checkpoint is None if none is there."""
-
-    run: Path
-    status: str
-    total_steps: int
-    stage: str
-    checkpoint: Path | None
-    already_complete: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        """0 done · 75 preempted, saved: run again · 130 Ctrl-C, saved. One of several workers says 0: see `elastic`."""
-        return 0 if is_one_of_many() else {"complete": 0, "preempted": 75, "interrupted": 130}[self.status]
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that `--json` prints."""
-        return {
-            "run": str(self.run),
-            "status": self.status,
-            "total_steps": self.total_steps,
-            "stage": self.stage,
-            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
-        }
 
 
 def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:

@@ -1,0 +1,59 @@
+"""What is asked of a training, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .workers import ONE_PROCESS, Fleet, is_one_of_many
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says about a new run.
+
+    * experiment: the file. settings: `--set` as name -> text.
+    * seed: whole number ≥ 0. device, deterministic: see `device.prepare`.
+    * name: of the run directory; None: made up. runs_dir: where run directories are.
+    * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
+    * fleet: how many workers.
+    """
+
+    experiment: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "auto"
+    deterministic: bool = False
+    name: str | None = None
+    runs_dir: Path = Path("runs")
+    init_from: Path | None = None
+    fleet: Fleet = ONE_PROCESS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: status is "complete", "preempted" or "interrupted"; checkpoint is None if none is there."""
+
+    run: Path
+    status: str
+    total_steps: int
+    stage: str
+    checkpoint: Path | None
+    already_complete: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 done · 75 preempted, saved: run again · 130 Ctrl-C, saved. One of several workers says 0: see `elastic`."""
+        return 0 if is_one_of_many() else {"complete": 0, "preempted": 75, "interrupted": 130}[self.status]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        return {
+            "run": str(self.run),
+            "status": self.status,
+            "total_steps": self.total_steps,
+            "stage": self.stage,
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+        }
