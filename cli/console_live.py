@@ -5,31 +5,35 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from .displays import QuietDisplay
+from .displays import FIRST_TAGS, QuietDisplay
 from .text import duration, number, sparkline
 
 if TYPE_CHECKING:
     from ..core.engine.progress import Progress
     from ..core.metrics import LoggingPackage
 
-_REFRESHES_PER_SECOND = 4
+_REFRESHES_PER_SECOND = 2
 _MOST_STAGES = 8
 _TREND = 12
-_FIRST = ("episode/return", "episode/length", "episode/success")
+_GROUP_WIDTH = 38
+_NAME_WIDTH = 24
+
+Line = list[tuple[str, str]]
+"""One line of the picture: (text, style) pieces from left to right."""
 
 
 class StageLine(NamedTuple):
-    """One stage as the display shows it. budget is None while nobody knows it, seconds_left while it cannot be said."""
+    """One stage as the display shows it; budget is None while nobody knows it."""
 
     mark: str
     name: str
@@ -38,20 +42,34 @@ class StageLine(NamedTuple):
     remark: str
     style: str
 
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        return min(self.steps / self.budget, 1.0) if self.budget else 0.0
+
+    @property
+    def numbers(self) -> str:
+        """Steps and share in digits, then the remark."""
+        budget = f"{self.budget:,}" if self.budget else "?"
+        return f"{self.steps:>9,} / {budget:<9} {self.share:>4.0%}  {self.remark:<13}"
+
 
 class LiveDisplay(QuietDisplay):
     """A picture on stderr, redrawn by a thread of its own that only reads: the training never waits for it."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
 
     def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
         super().begin(directory, description, progress, message)
         self._stages = [(stage["name"], stage["max_stage_steps"]) for stage in description["stages"]]
         self._progress, self._message = progress, message
         self._began, self._steps_before = time.monotonic(), progress.total_steps
-        self._package: LoggingPackage | None = None
         self._trends: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_TREND))
+        self._groups: list[list[Line]] = []
         self._live = Live(
             get_renderable=self._picture,
-            console=Console(stderr=True, highlight=False),
+            console=self._console,
             refresh_per_second=_REFRESHES_PER_SECOND,
             redirect_stdout=sys.stdout.isatty(),  # what leads to a file or a pipe goes there undisturbed
         )
@@ -59,9 +77,10 @@ class LiveDisplay(QuietDisplay):
 
     def write(self, package: LoggingPackage) -> None:
         if package.should_log and package.kind == "train":
-            for tag, mean in package.means.items():
-                self._trends[tag].append(mean)
-            self._package = package
+            for tag in FIRST_TAGS:
+                if tag in package.means:
+                    self._trends[tag].append(package.means[tag])
+            self._groups = [self._group(name, tags, package.means) for name, tags in _grouped(package.means).items()]
 
     def note(self, tag: str, text: str, total_steps: int) -> None:
         self._print(Text(text, "dim"))
@@ -74,108 +93,94 @@ class LiveDisplay(QuietDisplay):
             self._live.stop()
 
     def _print(self, text: Text) -> None:
-        console = Console(stderr=True) if self.directory is None else self._live.console
-        console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
-    # The picture
+    # The picture: made of text alone, for tables inside tables would take a hundredth of the training's time
 
-    def _picture(self) -> RenderableType:
-        parts: list[RenderableType] = [self._headline(), self._stage_table()]
-        if self._package is not None:
-            parts += ["", self._interval(self._package)]
-        return Group(*parts)
-
-    def _headline(self) -> Text:
+    def _picture(self) -> Text:
+        width = self._console.width
         elapsed = duration(time.monotonic() - self._began)
-        return Text.assemble((str(self.directory), "bold"), f"  {self._message}  {elapsed}", no_wrap=True)
+        lines: list[Line] = [[(str(self.directory), "bold"), (f"  {self._message}  {elapsed}", "")]]
+        stages = self._visible_stages()
+        names = min(max(cell_len(stage.name) for stage in stages), _NAME_WIDTH)
+        lines += [_stage_line(stage, names, width) for stage in stages]
+        if self._groups:
+            lines += [[], *_side_by_side(self._groups, width // _GROUP_WIDTH)]
+        return Text("\n").join([Text.assemble(*line, no_wrap=True, overflow="ellipsis") for line in lines])
 
-    def _stage_table(self) -> Table:
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column()
-        table.add_column(no_wrap=True, max_width=30, overflow="ellipsis")
-        table.add_column(ratio=1)
-        for _ in range(3):
-            table.add_column(justify="right", no_wrap=True)
-        for line in self._visible(self._stage_lines()):
-            table.add_row(*_stage_row(line))
-        return table
-
-    def _visible(self, lines: list[StageLine]) -> list[StageLine]:
+    def _visible_stages(self) -> list[StageLine]:
         """At most `_MOST_STAGES` of them, the current one among them."""
+        lines = [self._stage(index, name, budget) for index, (name, budget) in enumerate(self._stages)]
         first = max(0, min(self._progress.stage_index - _MOST_STAGES // 2, len(lines) - _MOST_STAGES))
         return lines[first : first + _MOST_STAGES]
 
-    def _stage_lines(self) -> list[StageLine]:
-        return [self._stage_line(index, name, budget) for index, (name, budget) in enumerate(self._stages)]
-
-    def _stage_line(self, index: int, name: str, declared: Any) -> StageLine:
+    def _stage(self, index: int, name: str, declared: Any) -> StageLine:
         progress = self._progress
-        finished = progress.stages
+        finished, budget = progress.stages, progress.stage_budget
         if index < len(finished):
             steps = finished[index]["steps"]
             return StageLine("✓", name, steps, steps, finished[index]["reason"], "green")
-        if index == progress.stage_index and progress.stage_budget is not None:
-            left = self._seconds_for(progress.stage_budget - progress.stage_steps)
-            return StageLine("▸", name, progress.stage_steps, progress.stage_budget, f"{left} left", "bold cyan")
+        if index == progress.stage_index and budget is not None:
+            left = self._time_for(budget - progress.stage_steps)
+            return StageLine("▸", name, progress.stage_steps, budget, f"{left} left", "cyan")
         return StageLine("·", name, 0, declared if isinstance(declared, int) else None, "", "dim")
 
-    def _seconds_for(self, steps: int) -> str:
+    def _time_for(self, steps: int) -> str:
         """How long so many steps take at the mean speed since the training began."""
         taken = self._progress.total_steps - self._steps_before
         elapsed = time.monotonic() - self._began
         return duration(max(steps, 0) * elapsed / taken) if taken else "?"
 
-    def _interval(self, package: LoggingPackage) -> RenderableType:
-        groups: dict[str, list[str]] = defaultdict(list)
-        for tag in sorted(package.means, key=lambda tag: _FIRST.index(tag) if tag in _FIRST else len(_FIRST)):
-            groups[tag.partition("/")[0]].append(tag)
-        speed = groups.pop("speed", [])
-        tables = [self._group(name, tags, package) for name, tags in groups.items()]
-        return Columns([*tables, self._speed(speed, package)], padding=(0, 3))
-
-    def _group(self, name: str, tags: list[str], package: LoggingPackage) -> Table:
-        table = _small_table(name.replace("_", " "))
-        for tag in tags:
-            trend = sparkline(self._trends[tag]) if tag in _FIRST else ""
-            table.add_row(tag.partition("/")[2], number(package.means[tag]), Text(trend, "dim"))
-        return table
-
-    def _speed(self, tags: list[str], package: LoggingPackage) -> Table:
-        table = _small_table("speed")
-        for tag in tags:
-            name, value = tag.partition("/")[2], package.means[tag]
-            if name == "steps_per_second":
-                table.add_row("steps/s", f"{value:,.0f}", "")
-            else:
-                table.add_row(name.replace("_", " "), f"{value:.0%}", "")
-        return table
+    def _group(self, name: str, tags: list[str], means: dict[str, float]) -> list[Line]:
+        """A heading and a line for each tag."""
+        names = [tag.partition("/")[2] for tag in tags]
+        values = [_value(tag, means[tag]) for tag in tags]
+        name_width, value_width = max(map(cell_len, names)), max(map(len, values))
+        lines: list[Line] = [[(name.replace("_", " "), "bold")]]
+        for tag, own, value in zip(tags, names, values, strict=True):
+            pieces = [(set_cell_size(own, min(name_width, _NAME_WIDTH)), "dim"), (f" {value:>{value_width}}", "")]
+            lines.append([*pieces, (f" {sparkline(self._trends[tag])}" if tag in self._trends else "", "dim")])
+        return lines
 
 
-def _stage_row(line: StageLine) -> list[RenderableType]:
-    total = line.budget or 1
-    share = min(line.steps / total, 1.0)
-    of_how_many = f"{line.steps:,} / {line.budget:,}" if line.budget else f"{line.steps:,} / ?"
-    bar = ProgressBar(total=total, completed=min(line.steps, total))
+def _grouped(means: dict[str, float]) -> dict[str, list[str]]:
+    """First part of the tag -> tags; what an episode brought comes first, speed last."""
+    groups: dict[str, list[str]] = {"episode": []}
+    for tag in sorted(means, key=lambda tag: FIRST_TAGS.index(tag) if tag in FIRST_TAGS else len(FIRST_TAGS)):
+        groups.setdefault(tag.partition("/")[0], []).append(tag)
+    speed = groups.pop("speed", [])
+    return {name: tags for name, tags in {**groups, "speed": speed}.items() if tags}
+
+
+def _value(tag: str, value: float) -> str:
+    if tag == "speed/steps_per_second":
+        return f"{value:,.0f}"
+    return f"{value:.0%}" if tag.startswith("speed/") else number(value)
+
+
+def _stage_line(line: StageLine, name_width: int, width: int) -> Line:
+    fixed = f"{line.mark} {set_cell_size(line.name, name_width)} "
+    room = max(width - cell_len(fixed) - len(line.numbers) - 2, 4)
+    done = round(room * line.share)
     return [
-        Text(line.mark, line.style),
-        Text(line.name, line.style),
-        bar,
-        of_how_many,
-        f"{share:.0%}",
-        Text(line.remark, "dim"),
+        (fixed, line.style),
+        ("━" * done, line.style),
+        ("╌" * (room - done), "dim"),
+        (f" {line.numbers}", "dim" if line.style == "dim" else ""),
     ]
 
 
-def _small_table(title: str) -> Table:
-    table = Table(
-        title=Text(title, "bold"),
-        title_justify="left",
-        box=None,
-        show_header=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    table.add_column(no_wrap=True)
-    return table
+def _side_by_side(groups: list[list[Line]], columns: int) -> Iterator[Line]:
+    """The groups in so many columns; each goes where the most room is left."""
+    stacks: list[list[Line]] = [[] for _ in range(max(1, min(columns, len(groups))))]
+    for group in groups:
+        stack = min(stacks, key=len)
+        stack += [*([[]] if stack else []), *group]
+    for row in zip_longest(*stacks, fillvalue=[]):
+        yield [piece for line in row for piece in _padded(line)]
+
+
+def _padded(line: Line) -> Line:
+    """The line, made as wide as a column."""
+    used = sum(cell_len(text) for text, _ in line)
+    return [*line, (" " * max(_GROUP_WIDTH - used, 1), "")]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..core.engine.progress import Progress
     from ..core.metrics import LoggingPackage
 
-_FIRST = ("episode/return", "episode/length", "episode/success")
+FIRST_TAGS = ("episode/return", "episode/length", "episode/success")
 
 
 class QuietDisplay:
@@ -72,7 +72,7 @@ def interval_line(package: LoggingPackage) -> str:
 
 def main_tags(means: Mapping[str, float]) -> list[str]:
     """The tags worth a place in a line: return, length, success, the other metrics of the episodes, the losses."""
-    first = [tag for tag in _FIRST if tag in means]
+    first = [tag for tag in FIRST_TAGS if tag in means]
     groups = ("episode/", "valid/", "loss/", "off_policy/")
     return first + [tag for group in groups for tag in means if tag.startswith(group) and tag not in first]
 

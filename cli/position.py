@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..core.engine.checkpoint import Checkpoint, newest_valid
+from ..core.engine.from_checkpoint import chosen_checkpoint
 from ..core.engine.progress import Progress
 from ..core.engine.run_directory import RunDirectory
 from ..core.experiment import Experiment
+from .console import say
 from .text import bar
 
 
@@ -18,7 +19,7 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
     share: of the steps of all stages that is done, 1 for a finished run; None if a budget is not yet known.
     """
     names = experiment.pipeline.stage_names()
-    checkpoint = _checkpoint_of(directory, path)
+    checkpoint = chosen_checkpoint(path, directory, lambda text: say([f"warning: {text}"], "yellow"))
     progress = Progress()
     if checkpoint is not None:
         progress.load_state_dict(checkpoint.shared()["progress"])
@@ -48,12 +49,6 @@ def position_line(position: dict[str, Any], stages: int) -> str:
     drawn = "" if share is None else f"{bar(share, 20)} {share:.0%}  "
     last = position["checkpoint"] or "none yet"
     return f"{drawn}{where}, {position['total_steps']:,} steps, checkpoint {last}"
-
-
-def _checkpoint_of(directory: RunDirectory, path: Path) -> Checkpoint | None:
-    if (path / "manifest.json").exists():
-        return Checkpoint.open(path)
-    return newest_valid(directory.checkpoints)[0]
 
 
 def _share(progress: Progress, experiment: Experiment) -> float | None:

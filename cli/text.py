@@ -47,7 +47,8 @@ def sparkline(values: Sequence[float], low: float | None = None, high: float | N
     low, high = min(finite) if low is None else low, max(finite) if high is None else high
     top = len(_LEVELS) - 1
     scale = top / (high - low) if high > low else 0.0
-    levels = [round((value - low) * scale) if math.isfinite(value) else None for value in values]
+    base = 0 if high > low else top // 2
+    levels = [base + round((value - low) * scale) if math.isfinite(value) else None for value in values]
     return "".join(" " if level is None else _LEVELS[min(max(level, 0), top)] for level in levels)
 
 
