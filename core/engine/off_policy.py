@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -33,8 +34,9 @@ class NoOffPolicy:
         """Nothing to remember."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
         """Nothing to remember."""
+        return []
 
 
 class OffPolicyUpdater(NoOffPolicy):
@@ -109,7 +111,8 @@ class OffPolicyUpdater(NoOffPolicy):
         return leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf
 
     def _check(self, name: str, result: Any) -> None:
-        if not isinstance(result, OffPolicyLossOutput) or not result.value.requires_grad:
+        value = result.value if isinstance(result, OffPolicyLossOutput) else None
+        if not isinstance(value, torch.Tensor) or value.dim() > 0 or not value.requires_grad:
             raise ExperimentError(
                 f"the off-policy loss {name!r} returned {result!r}",
                 "return OffPolicyLossOutput(value, info, memory, batch_size) with a scalar value that has a graph",
@@ -123,12 +126,17 @@ class OffPolicyUpdater(NoOffPolicy):
             state["iterator"] = own()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after the same batch: with the iterator's own state, or by taking as many batches again."""
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Continue after the same batch: with the iterator's own state, or by taking as many batches again.
+
+        Returns what could not be restored, in words.
+        """
         self.epoch, self.position, self.memory = state["epoch"], state["position"], state["memory"]
         self._iterator = self._build()
         if "iterator" in state and hasattr(self._iterator, "load_state_dict"):
             self._iterator.load_state_dict(state["iterator"])
-        else:
-            for _ in range(self.position):
-                next(self._iterator)
+            return []
+        taken = sum(1 for _ in islice(self._iterator, self.position))
+        if taken == self.position:
+            return []
+        return [f"the off-policy data ended after {taken} of the {self.position} batches that had been taken of it"]
