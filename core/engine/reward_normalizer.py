@@ -39,18 +39,16 @@ class RewardNormalizer(RawRewards):
 
     def normalize(self, rollout: Rollout, gamma: float, workers: WorkerGroup) -> None:
         """Scale the rollout's rewards in place."""
-        fields = rollout.fields
-        rewards, ended = fields["rewards"], fields["terminated"] | fields["truncated"]
+        rewards, masks = rollout.fields["rewards"], rollout.masks[:-1]
         discounted, returns = self.discounted.to(rewards.device).expand(rollout.num_envs), []
-        for reward, end in zip(rewards, ended, strict=True):
-            discounted = gamma * discounted + reward
+        for reward, mask in zip(rewards, masks, strict=True):
+            discounted = gamma * discounted * mask + reward
             returns.append(discounted)
-            discounted = discounted.masked_fill(end, 0.0)
         self.discounted = discounted
-        data = torch.stack(returns)[fields["valid"]].double()
+        data = torch.stack(returns)[rollout.fields["valid"]].double()
         moments = torch.stack([torch.full_like(data.sum(), len(data)), data.sum(), data.square().sum()])
         workers.sum_tensors([moments])
-        self.moments += moments.cpu()
+        self.moments = self.moments + moments.cpu()
         count, total, total_squared = self.moments.tolist()
         variance = max(total_squared / count - (total / count) ** 2, 0.0)
         rewards.div_((variance + 1e-8) ** 0.5).clamp_(-self.clip, self.clip)
