@@ -51,7 +51,7 @@ class RunDirectory:
         Raises `RunInUseError` if a training is going on in a run of this name, and `UsageError` if the name is taken,
         is no name of a directory, or cannot be written there.
         """
-        if not name or Path(name).name != name:
+        if name == ".." or Path(name).name != name or not name:
             raise UsageError(f"a run cannot be called {name!r}", "give --name a name without slashes, e.g. first")
         directory = cls(runs_dir / name)
         try:
@@ -105,7 +105,7 @@ class RunDirectory:
         """Whether another process trains here at this moment."""
         lock = FileLock(self._lock)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=LOCK_PATIENCE, poll_interval=0.02)
         except Timeout:
             return True
         except OSError:
