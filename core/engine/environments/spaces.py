@@ -87,11 +87,12 @@ def to_environment(space: gymnasium.Space[Any]) -> Callable[[np.ndarray], np.nda
 
 def from_environment(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
     """An action of the environment as the policy would give it. Raises ValueError if it is not in the space."""
-    array = np.asarray(action, dtype=space.dtype)
+    given = np.asarray(action)
+    array = given.astype(space.dtype) if np.can_cast(given.dtype, space.dtype, "same_kind") else given
     if not space.contains(array if space.shape else array.item()):
         raise ValueError(f"{action!r} is not in {space}")
     if isinstance(space, spaces.Discrete):
-        return array.astype(np.int64) - int(space.start)
+        return array.astype(np.int64).reshape(()) - int(space.start)
     if isinstance(space, spaces.MultiDiscrete):
         array = array - space.start
     return array.reshape(-1).astype(action_layout(space).dtype)
