@@ -24,6 +24,18 @@ def whole_number_complaints(name: str, value: Any) -> Complaints:
         yield text, f"write {int(value):_} or int(...)" if is_whole else ""
 
 
+def process_complaints(value: Any) -> Complaints:
+    """None, or a whole number ≥ 0."""
+    if value is not None and (text := number_fault("environment_processes", value, True, 0, math.inf, True)):
+        yield text, "0 steps the environments in the worker itself; None chooses"
+
+
+def seconds_complaints(name: str, value: Any) -> Complaints:
+    """A number above 0."""
+    if text := number_fault(name, value, False, 0, math.inf, False):
+        yield text, ""
+
+
 def switch_complaints(name: str, value: Any) -> Complaints:
     """It must be True or False."""
     if not isinstance(value, bool):

@@ -26,8 +26,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "should_log": pipeline.should_log,
         "losses": {name: plain(loss) for name, loss in pipeline.named_losses.items()},
         "stages": [
-            _describe_stage(pipeline, stage, name)
-            for stage, name in zip(pipeline, pipeline.stage_names(), strict=True)
+            _describe_stage(pipeline, stage, name) for stage, name in zip(pipeline, pipeline.stage_names(), strict=True)
         ],
     }
 

@@ -33,6 +33,10 @@ class Experiment:
     * pipeline: the stages of the training.
     * normalize_rewards: divide rewards by the running standard deviation of the discounted return. Metrics show the
       environment's own rewards.
+    * environment_processes: child processes of each worker that step its environments; 0: the worker steps them itself;
+      None: as many as there are cores where a step takes long enough to be worth it. The outcome does not depend on it.
+      An environment that crashes its process or hangs is survived in a child only.
+    * environment_timeout: seconds that a step may take in a child before its environments count as hung, > 0.
 
     Raises `ExperimentError` that lists everything wrong with the declaration.
     """
@@ -42,6 +46,8 @@ class Experiment:
     model: Builder[nn.Module]
     pipeline: TrainingPipeline
     normalize_rewards: bool = False
+    environment_processes: int | None = None
+    environment_timeout: float = 60.0
     location: Location | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +61,8 @@ class Experiment:
             "num_envs": checks.whole_number_complaints("num_envs", self.num_envs),
             "model": checks.model_complaints(self.model),
             "pipeline": _pipeline_complaints(self.pipeline),
+            "environment_processes": checks.process_complaints(self.environment_processes),
+            "environment_timeout": checks.seconds_complaints("environment_timeout", self.environment_timeout),
             "normalize_rewards": checks.switch_complaints("normalize_rewards", self.normalize_rewards),
         }
         found = [self.fault(argument, *what) for argument, texts in complaints.items() for what in texts]

@@ -34,6 +34,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/early_stopping",
             "core/engine/environments",
             "core/engine/device",
+            "core/engine/failures",
             "core/engine/gradients",
             "core/engine/growing_file",
             "core/engine/options",

@@ -16,7 +16,16 @@ from ..errors import ExperimentError
 from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
-from .environments import Environments, Episode, EpisodeEnd, allocate, observation_layout, to_environment, writer
+from .environments import (
+    Environments,
+    Episode,
+    EpisodeEnd,
+    Failure,
+    allocate,
+    observation_layout,
+    to_environment,
+    writer,
+)
 from .rollout import Rollout
 from .seeding import stream
 
@@ -42,6 +51,7 @@ class RolloutCollector:
         self.model, self.device, self.seed = model, device, seed
         self.indices = indices
         self.episodes: list[Episode] = []
+        self.failures: list[Failure] = []
         self.environment_seconds = 0.0
         self._probabilities: list[float] = []
         self._needs_expert = False
@@ -111,6 +121,9 @@ class RolloutCollector:
         rollout.host_masks[t + 1, end.environment] = 0.0
         if end.episode is not None:
             self.episodes.append(end.episode)
+        if end.failure is not None:
+            self.failures.append(end.failure)
+            rollout.invalidate_episode(t, end.environment)
         if end.final_observation is not None:
             memory = None if self.memory is None else self.memory[end.environment]
             finals.append(FinalObservation(t, end.environment, end.final_observation, memory))
@@ -136,6 +149,11 @@ class RolloutCollector:
         """Seconds spent in the environments since this was last asked."""
         seconds, self.environment_seconds = self.environment_seconds, 0.0
         return seconds
+
+    def pop_failures(self) -> list[Failure]:
+        """The failures of environments since this was last asked; those environments have been replaced."""
+        failures, self.failures = self.failures, []
+        return failures
 
     def report_to(self, metrics: ScalarMeanTracker) -> None:
         """Add the episodes that have ended and what the teacher did in the last rollout."""

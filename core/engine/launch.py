@@ -191,7 +191,8 @@ def _train(
     workers = trainer.workers
     request = StopRequest(echo_seconds=0.0 if workers.world_size == 1 else 2.0)
     trainer.stop_requested = lambda: request.requested
-    trainer.warn = display.warn
+    trainer.warn = trainer.failures.warn = display.warn
+    trainer.failures.record = directory.record_failure
     trainer.checkpoints = directory.checkpoints
     trainer.about["guarantee"] = guarantee
     if checkpoint is None:

@@ -20,6 +20,7 @@ def redealt(states: list[dict[str, Any]], indices: range, rank: int) -> dict[str
     dealt = {
         "collector": _collector(parts["collector"], indices),
         "off_policy": _off_policy(parts["off_policy"][0]),
+        "failures": {"total": sum(state["total"] for state in parts["failures"]) if rank == 0 else 0},
         "metrics": _metrics(parts["metrics"]) if rank == 0 else {},
         "rewards": _rewards(parts["rewards"], indices),
     }

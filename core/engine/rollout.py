@@ -78,6 +78,11 @@ class Rollout:
             map_tree(lambda to, row: to[t].copy_(row, non_blocking=True), self.observations, host)
             self.masks[t].copy_(torch.from_numpy(self.host_masks[t]), non_blocking=True)
 
+    def invalidate_episode(self, t: int, environment: int) -> None:
+        """What this environment has done in the episode that ends at step t, within this rollout, is no data."""
+        begins = np.flatnonzero(self.host_masks[: t + 1, environment] == 0)
+        self.host_flags["valid"][begins[-1] if len(begins) else 0 : t + 1, environment] = False
+
     @property
     def steps(self) -> int:
         """How many of the T × N steps are data."""

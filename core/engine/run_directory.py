@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import CheckpointError, RunInUseError, UsageError, did_you_mean
 from .durable import replace_durably
+from .environments import Failure
 from .origin import git_state, versions
 
 RUNNING, KILLED = "running", "killed"
@@ -41,6 +42,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.logs = path / "logs"
         self.videos = path / "videos"
+        self.failures = path / "failures"
         self._lock = path / "LOCK"
         self._holder = path / "LOCK.json"  # beside it: not every version of filelock leaves the text in LOCK alone
 
@@ -167,6 +169,14 @@ class RunDirectory:
         *earlier, last = self.read_run()["attempts"]
         with contextlib.suppress(UsageError):  # a full disk must not make a failure of a training that has ended well
             self.update(**fields, attempts=[*earlier, {**last, "ended": _now(), "status": status}])
+
+    def record_failure(self, failure: Failure) -> None:
+        """Keep what is needed to see an environment's failure again: `trainctl replay` reads it."""
+        content = {**failure._asdict(), "actions": failure.actions.tolist(), "dtype": str(failure.actions.dtype)}
+        with contextlib.suppress(OSError, UsageError):  # it is no reason to stop
+            self.failures.mkdir(exist_ok=True)
+            name = f"environment-{failure.environment}-episode-{failure.episode}.json"
+            self.write_json(self.failures / name, content)
 
     def _who(self) -> str:
         try:

@@ -8,6 +8,7 @@ from ..metrics import LoggingPackage, ScalarMeanTracker
 from ..settings import ResolvedSettings
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
+from .failures import FailureBudget
 from .learner import Learner, WeightedLoss
 from .off_policy import NoOffPolicy
 from .progress import STEPS_TAKEN, STOPPED_EARLY, Progress
@@ -37,6 +38,7 @@ class StageRunner:
         learner: Learner,
         off_policy: NoOffPolicy,
         criterion: StageCriterion,
+        failures: FailureBudget,
         metrics: ScalarMeanTracker,
         sinks: MetricSink,
         workers: WorkerGroup,
@@ -47,6 +49,7 @@ class StageRunner:
         self.name, self.settings, self.losses, self.should_log = name, settings, losses, should_log
         self.progress, self.collector, self.rewards, self.learner = progress, collector, rewards, learner
         self.off_policy, self.criterion, self.metrics, self.sinks = off_policy, criterion, metrics, sinks
+        self.failures = failures
         self.workers, self.steps_per_vector_step = workers, steps_per_vector_step
         self.save, self.stop_requested = save, stop_requested
         self.stopwatch = Stopwatch()
@@ -61,6 +64,7 @@ class StageRunner:
                 rollout = self.collector.collect(progress.rollouts, progress.stage_steps, self.steps_per_vector_step)
                 steps = sum(self.workers.gather(rollout.steps))
                 self.collector.report_to(self.metrics)
+                self.failures.note(self.collector.pop_failures(), progress.total_steps + steps)
 
             with watch.phase("returns"):
                 self.rewards.normalize(rollout, settings.gamma, self.workers)
@@ -125,6 +129,8 @@ class StageRunner:
         self._interval_began_at = progress.total_steps
         speed = {"steps_per_second": steps / seconds, **shares}
         means, counts = interval.means(), interval.counts()
+        if restarts := sum(self.workers.gather(self.failures.total)):
+            means["environment/restarts"] = restarts
         self.sinks.write(
             LoggingPackage(
                 kind="train",

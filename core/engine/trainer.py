@@ -21,6 +21,7 @@ from .checkpoint import Checkpoint, Stateful, save_checkpoint
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
 from .environments import build_environments
+from .failures import FailureBudget
 from .learner import Learner, WeightedLoss
 from .off_policy import NoOffPolicy, OffPolicyUpdater
 from .progress import Progress
@@ -32,7 +33,7 @@ from .stage_runner import StageRunner
 from .workers import WorkerGroup
 
 # parts whose state differs from worker to worker; the others are the same on all and saved once
-OF_EACH_WORKER = ("collector", "off_policy", "metrics", "rewards", "random")
+OF_EACH_WORKER = ("collector", "off_policy", "failures", "metrics", "rewards", "random")
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Trainer:
         self.rewards = RewardNormalizer() if self.experiment.normalize_rewards else RawRewards()
         self.off_policy = NoOffPolicy()
         self.criterion = StageCriterion(NeverEarlyStoppingCriterion(), self.workers)
+        self.failures = FailureBudget()
         self.random = GlobalRandomState()
 
     def parts(self) -> dict[str, Stateful]:
@@ -85,6 +87,7 @@ class Trainer:
             "sinks": self.sinks,
             "collector": self.collector,
             "off_policy": self.off_policy,
+            "failures": self.failures,
             "metrics": self.metrics,
             "rewards": self.rewards,
             "random": self.random,
@@ -180,6 +183,7 @@ class Trainer:
             learner=self.learner,
             off_policy=self.off_policy,
             criterion=self.criterion,
+            failures=self.failures,
             metrics=self.metrics,
             sinks=self.sinks,
             workers=self.workers,
@@ -205,7 +209,8 @@ class Trainer:
         own = max((index for index, source in enumerate(sources) if source is not None), default=None)
         source: EnvironmentSource = self.experiment.environment if own is None else sources[own]  # type: ignore[assignment]
         purpose = "environment" if own is None else f"environment of stage {own}"
-        return build_environments(source, self.indices, self.seed, purpose)
+        processes, timeout = self.experiment.environment_processes, self.experiment.environment_timeout
+        return build_environments(source, self.indices, self.seed, purpose, processes, timeout)
 
     def save(self) -> None:
         """Write a checkpoint of everything as it is now. Where the disk does not take it, warn and train on."""

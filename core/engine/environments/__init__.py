@@ -1,13 +1,14 @@
 """Groups of environments, however they are stepped."""
 
 from .build import build_environments
-from .environments import Environments, Episode, EpisodeEnd, Row
+from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .spaces import action_layout, allocate, observation_layout, to_environment, writer
 
 __all__ = [
     "Environments",
     "Episode",
     "EpisodeEnd",
+    "Failure",
     "Row",
     "action_layout",
     "allocate",

@@ -24,13 +24,19 @@ WORTH_A_PROCESS = 150e-6
 
 
 def build_environments(
-    source: EnvironmentSource, indices: Sequence[int], seed: int, purpose: str = "environment", processes: int = 1
+    source: EnvironmentSource,
+    indices: Sequence[int],
+    seed: int,
+    purpose: str,
+    processes: int | None = 0,
+    timeout: float = 60.0,
 ) -> Environments:
     """Environments with these global indices; their seeds come from (seed, purpose, index).
 
     * source: an id; something callable that gives a gymnasium.Env; or, if it takes an argument `num_envs`, one that
       gives a VectorEnv. Raises ExperimentError if it fails or gives something else.
-    * processes: among how many processes, this one included, the environments are dealt; 0: see `worthwhile_processes`.
+    * processes: child processes to which the environments are dealt; 0: none; None: see `worthwhile_processes`.
+    * timeout: seconds after which a child's step counts as hung.
     """
     make = _from_id(source) if isinstance(source, str) else source
     if _takes_num_envs(make):
@@ -47,20 +53,21 @@ def build_environments(
             raise _wrong_type(source, env, "a gymnasium.Env")
         return env
 
-    processes = processes or worthwhile_processes(make_one, len(indices))
-    if processes > 1:
-        return ProcessEnvironments(make_one, indices, seed, purpose, processes)
+    if processes is None:
+        processes = worthwhile_processes(make_one, len(indices))
+    if processes > 0:
+        return ProcessEnvironments(make_one, indices, seed, purpose, processes, timeout)
     return SerialEnvironments(make_one, indices, seed, purpose)
 
 
 def worthwhile_processes(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> int:
-    """How many processes to deal environments to, this one included: one for each core where a step costs enough.
+    """How many child processes to deal environments to: one for each core where a step costs enough, else none.
 
     Measured with a few random steps. The outcome of a training does not depend on it, only its speed.
     """
     cores = len(os.sched_getaffinity(0))
     if min(cores, num_envs) < 2:
-        return 1
+        return 0
     env = make()
     try:
         env.reset(seed=0)
@@ -74,7 +81,7 @@ def worthwhile_processes(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: 
         cost = (time.perf_counter() - started) / steps
     finally:
         env.close()
-    return min(cores, num_envs) if cost * num_envs > WORTH_A_PROCESS else 1
+    return min(cores, num_envs) if cost * num_envs > WORTH_A_PROCESS else 0
 
 
 def _from_id(environment_id: str) -> Callable[[], gymnasium.Env[Any, Any]]:

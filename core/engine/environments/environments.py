@@ -33,17 +33,34 @@ class Episode(NamedTuple):
     metrics: dict[str, float]
 
 
+class Failure(NamedTuple):
+    """An environment that raised, crashed or hung, with all that is needed to see it again.
+
+    * environment: global index; episode, seed: of the episode in which it failed.
+    * actions: taken since the episode began, the last one included: (steps, …).
+    * what: the error in words.
+    """
+
+    environment: int
+    episode: int
+    seed: int
+    actions: np.ndarray
+    what: str
+
+
 class EpisodeEnd(NamedTuple):
     """An episode that ended at a step.
 
     * environment: index within the group.
-    * episode: its record; None if the episode must not be counted (the environment failed).
+    * episode: its record; None if the environment failed: then the episode does not count.
     * final_observation: the last observation where it was truncated (the value there is bootstrapped), else None.
+    * failure: what happened to an environment that failed; it has been replaced and has begun its next episode.
     """
 
     environment: int
     episode: Episode | None
     final_observation: Tree | None
+    failure: Failure | None = None
 
 
 class Environments(ABC):

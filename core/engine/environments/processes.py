@@ -1,41 +1,38 @@
-"""ProcessEnvironments: several environments in each of a few processes, over shared memory."""
+"""ProcessEnvironments: several environments in each of a few child processes, over shared memory."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
-import mmap
 import multiprocessing
-import os
-import signal
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 
-from ...errors import EnvironmentFailure, TrainctlError
+from ...errors import EnvironmentFailure
 from ...shares import evenly_distribute_count_into_bins
 from ...tree import Tree, map_tree
-from ..signals import SIGNALS
-from .environments import Environments, Episode, EpisodeEnd, Row
-from .serial import SerialEnvironments
-from .spaces import action_layout, allocate, observation_layout
+from ..seeding import derived_seed
+from .child import SharedStep, Work, serve
+from .environments import Environments, Episode, EpisodeEnd, Failure, Row
+from .serial import SerialEnvironments, fail
 
 _fork = multiprocessing.get_context("fork")
 
 
 class ProcessEnvironments(Environments):
-    """Environments dealt to this process and to `processes - 1` children; all step at the same time.
+    """Environments dealt to child processes that step at the same time.
 
-    The result is the same, bit by bit, as that of `SerialEnvironments`: every environment has its own seeds. This
-    process steps its share while the children step theirs, so that `processes` cores are busy.
+    The outcome is the same, bit by bit, as that of `SerialEnvironments`: every environment has its own seeds. A child
+    that dies or hangs is replaced: the environment it was stepping loses its episode, the others are replayed.
 
-    * timeout: seconds that a child may take for one step of its environments before it counts as hung.
+    * processes: number of children, at most one for each environment.
+    * timeout: seconds that a step of a child's environments may take before it counts as hung.
     """
 
     def __init__(
@@ -45,229 +42,173 @@ class ProcessEnvironments(Environments):
         seed: int,
         purpose: str,
         processes: int,
-        timeout: float = 120.0,
+        timeout: float = 60.0,
     ) -> None:
-        sizes = evenly_distribute_count_into_bins(len(indices), processes)
-        starts = np.cumsum([0, *sizes]).tolist()
+        example = SerialEnvironments(make, indices[:1], seed, purpose)
         self.num_envs = len(indices)
-        # the smallest share is this process's own: it also acts
-        self._own = slice(starts[-2], starts[-1])
-        self._serial = SerialEnvironments(make, indices[self._own], seed, purpose)
-        self.observation_space, self.action_space = self._serial.observation_space, self._serial.action_space
-        self._memory = _SharedStep(self._serial, self.num_envs)
+        self.observation_space, self.action_space = example.observation_space, example.action_space
+        self._indices, self._key = indices, (seed, purpose)
+        self._memory = SharedStep(example, self.num_envs)
+        example.close()
+        # what each environment has done in its episode, and the episode's number before the present step
+        self._histories: list[list[Any]] = [[] for _ in indices]
+        self._episodes = self._memory.episodes.copy()
+        sizes = evenly_distribute_count_into_bins(len(indices), min(processes, len(indices)))
         self._children: list[_Child] = []
-        for start, end in itertools.pairwise(starts[:-1]):
-            arguments = (make, indices[start:end], seed, purpose)
-            others = [child.connection for child in self._children]
-            self._children.append(_Child(self._memory, slice(start, end), arguments, others, timeout))
+        for start, end in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
+            work = Work(slice(start, end), make, indices[start:end], seed, purpose)
+            self._children.append(_Child(self._memory, work, self._children, timeout))
 
     def reset(self, observations: Tree) -> None:
-        for child in self._children:
-            child.ask("reset")
-        self._serial.reset(self._memory.part(self._own).observations)
-        for child in self._children:
-            child.answer()
+        self._all("begin")
+        self._begin_episodes(range(self.num_envs))
         self._copy_to(observations)
 
     def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
         memory = self._memory
         memory.begin(actions)
         for child in self._children:
-            child.ask("step")
-        own = self._serial.step(actions[self._own], memory.part(self._own))
-        ends = [end for child in self._children for end in child.step_answer()]
+            child.ask("take_step")
+        for history, action in zip(self._histories, actions, strict=True):
+            history.append(action)
+        ends = [end for child in self._children for end in self._step_of(child)]
         row.rewards[:], row.valid[:] = memory.row.rewards, memory.row.valid
         row.terminated[:], row.truncated[:] = memory.row.terminated, memory.row.truncated
+        self._begin_episodes(end.environment for end in ends)
         self._copy_to(row.observations)
-        return ends + [end._replace(environment=end.environment + self._own.start) for end in own]
+        return ends
+
+    def _step_of(self, child: _Child) -> list[EpisodeEnd]:
+        """The episodes that ended in a child's share, with indices of the whole group."""
+        start = child.work.part.start
+        failed: list[EpisodeEnd] = []
+        while True:
+            try:
+                ends: list[EpisodeEnd] = child.answer()
+                break
+            except _ChildLost as lost:
+                failed.append(self._blame(child, str(lost)))
+                child.start_again()
+                child.ask("take_step_again", self._before_step(child, [end.environment for end in failed]))
+        return failed + [end._replace(environment=end.environment + start) for end in ends]
+
+    def _blame(self, child: _Child, what: str) -> EpisodeEnd:
+        """The environment that was being stepped when its process was lost."""
+        part = child.work.part
+        guilty = part.start + int(self._memory.stepping[part].argmax())
+        self._memory.stepping[part] = False
+        index, episode = self._indices[guilty], int(self._episodes[guilty])
+        actions = np.array(self._histories[guilty])
+        failure = Failure(index, episode, derived_seed(*self._key, index, episode), actions, what)
+        return fail(guilty, self._memory.row, failure)
+
+    def _before_step(self, child: _Child, guilty: list[int]) -> tuple[dict[int, int], dict[str, Any]]:
+        """What `Share.take_step_again` needs."""
+        part = child.work.part
+        anew = {i - part.start: int(self._episodes[i]) + 1 for i in guilty}
+        states: dict[str, Any] = {
+            str(self._indices[i]): {
+                "episode": int(self._episodes[i]),
+                "actions": torch.from_numpy(np.array(self._histories[i][:-1], self.action_space.dtype)),
+                "asked": [],
+                "scenes": 0,
+            }
+            for i in range(part.start, part.stop)
+            if i not in guilty
+        }
+        return anew, states
+
+    def _begin_episodes(self, environments: Iterable[int]) -> None:
+        for i in environments:
+            self._histories[i] = []
+            self._episodes[i] = self._memory.episodes[i]
 
     def _copy_to(self, observations: Tree) -> None:
         map_tree(np.copyto, observations, self._memory.row.observations)
 
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
-        for child in self._children:
-            child.ask("expert_actions")
-        self._serial.expert_actions(actions[self._own], available[self._own])
-        for child in self._children:
-            actions[child.part], available[child.part] = child.answer()
+        for child, answer in zip(self._children, self._all("ask_experts"), strict=True):
+            actions[child.work.part], available[child.work.part] = answer
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
-        for child in self._children:
-            child.ask("advance_scenes")
-        own = self._serial.advance_scenes(self._memory.part(self._own).observations)
-        cut_off = [episode for child in self._children for episode in child.answer()]
+        cut_off = [episode for own in self._all("new_scenes") for episode in own]
+        self._begin_episodes(range(self.num_envs))
         self._copy_to(observations)
-        return cut_off + own
+        return cut_off
 
     def state_dict(self) -> dict[str, Any]:
-        for child in self._children:
-            child.ask("state_dict")
-        state = self._serial.state_dict()
-        for child in self._children:
-            state |= child.answer()
-        return state
+        return {index: state for own in self._all("save") for index, state in own.items()}
 
     def load_state_dict(self, state: dict[str, Any], observations: Tree) -> list[str]:
-        for child in self._children:
-            child.ask("load_state_dict", state)
-        problems = self._serial.load_state_dict(state, self._memory.part(self._own).observations)
-        for child in self._children:
-            problems += child.answer()
+        problems = [problem for own in self._all("restore", state) for problem in own]
+        self._begin_episodes(range(self.num_envs))
+        for i, index in enumerate(self._indices):
+            self._histories[i] = list(state[str(index)]["actions"].numpy())
         self._copy_to(observations)
         return problems
+
+    def _all(self, method: str, argument: Any = None) -> list[Any]:
+        """Have all children do the same, at the same time."""
+        for child in self._children:
+            child.ask(method, argument)
+        return [child.answer() for child in self._children]
 
     def close(self) -> None:
         for child in self._children:
             child.close()
-        self._serial.close()
 
 
-class _SharedStep:
-    """One step of all environments in memory that the children share."""
-
-    def __init__(self, example: SerialEnvironments, num_envs: int) -> None:
-        action = allocate(action_layout(example.action_space), 1)
-        observations = map_tree(
-            lambda leaf: _shared((num_envs, *leaf.shape), leaf.dtype), observation_layout(example.observation_space)
-        )
-        terminated, truncated, valid = (_shared((num_envs,), np.dtype(bool)) for _ in range(3))
-        self.row = Row(_shared((num_envs,), np.dtype(np.float32)), terminated, truncated, valid, observations)
-        space = example.action_space
-        dtype = space.dtype or action.dtype
-        self.actions = _shared((num_envs, *(space.shape or ())), np.dtype(dtype))
-
-    def begin(self, actions: np.ndarray) -> None:
-        """The actions of the next step are here; its flags are as `Row` wants them beforehand."""
-        np.copyto(self.actions, actions)
-        self.row.terminated.fill(False)
-        self.row.truncated.fill(False)
-        self.row.valid.fill(True)
-
-    def part(self, part: slice) -> Row:
-        """The rows of some of the environments."""
-        rewards, terminated, truncated, valid, observations = self.row
-        own = map_tree(lambda leaf: leaf[part], observations)
-        return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
-
-
-def _shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array of zeros in anonymous memory that forked children share: nothing to name, nothing left behind."""
-    size = max(int(np.prod(shape)) * dtype.itemsize, 1)
-    return np.frombuffer(mmap.mmap(-1, size), dtype=dtype, count=int(np.prod(shape))).reshape(shape)
+class _ChildLost(EnvironmentFailure):
+    """A child died, or has not answered in time."""
 
 
 class _Child:
-    """A child process that steps a share of the environments, seen from its parent."""
+    """A child process, seen from its parent. `others`: the children there are already, whose pipes are not its own."""
 
-    def __init__(
-        self, memory: _SharedStep, part: slice, arguments: Any, others: Sequence[Connection], timeout: float
-    ) -> None:
-        self.part, self.timeout = part, timeout
+    def __init__(self, memory: SharedStep, work: Work, others: list[_Child], timeout: float) -> None:
+        self.memory, self.work, self.others, self.timeout = memory, work, others, timeout
+        self._start()
+
+    def _start(self) -> None:
         self.connection, theirs = _fork.Pipe()
-        self.process: ForkProcess = _fork.Process(
-            target=_serve, args=(theirs, memory, part, arguments, [self.connection, *others]), daemon=True
-        )
+        not_ours: list[Connection] = [other.connection for other in self.others if other is not self]
+        arguments = (theirs, self.memory, self.work, [*not_ours, self.connection])
+        self.process: ForkProcess = _fork.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 
-    def ask(self, method: str, *arguments: Any) -> None:
-        """Have the child call a method; `answer` gives what it returned."""
-        with self._lost_child_is_named():
-            self.connection.send((method, arguments))
+    def start_again(self) -> None:
+        """A new child in place of this one, whatever has become of it."""
+        self.close()
+        self._start()
+
+    def ask(self, method: str, argument: Any = None) -> None:
+        """Have the child call a method of its share; `answer` gives what it returned."""
+        with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
+            self.connection.send((method, argument))
 
     def answer(self) -> Any:
-        """What the last `ask` returned. Raises what the child raised."""
-        kind, value = self._receive()
+        """What the last `ask` returned. Raises what the child raised, and `_ChildLost`."""
+        with self._dead_child_is_lost():
+            if not self.connection.poll(self.timeout):
+                raise _ChildLost(f"it has not answered for {self.timeout:g} s: an environment hangs")
+            kind, value = self.connection.recv()
         if kind == "error":
             raise value
         return value
 
-    def step_answer(self) -> list[EpisodeEnd]:
-        """What `ask("step")` returned: the episodes that ended, with indices of the whole group."""
-        start = self.part.start
-        ends: list[EpisodeEnd] = self.answer()
-        return [end._replace(environment=end.environment + start) for end in ends]
-
-    def _receive(self) -> tuple[str, Any]:
-        with self._lost_child_is_named():
-            if not self.connection.poll(self.timeout):
-                raise EnvironmentFailure(
-                    f"environments {self.part.start} to {self.part.stop - 1} have not answered for {self.timeout:g} s",
-                    "an environment hangs: its process is stopped",
-                )
-            received: tuple[str, Any] = self.connection.recv()
-            return received
-
     @contextlib.contextmanager
-    def _lost_child_is_named(self) -> Iterator[None]:
+    def _dead_child_is_lost(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        except (EOFError, ConnectionError) as error:
             self.process.join(1)
-            raise EnvironmentFailure(
-                f"the process of environments {self.part.start} to {self.part.stop - 1} died "
-                f"(exit code {self.process.exitcode})",
-                "an environment crashed it; its messages are above",
-            ) from error
+            raise _ChildLost(f"its process died with exit code {self.process.exitcode}") from error
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
         self.connection.close()
-        self.process.join(1)
-        # SIGKILL: a stopped or hanging child would not take anything less
+        self.process.join(0.2)
         if self.process.is_alive():
-            self.process.kill()
+            self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
             self.process.join()
-
-
-def _serve(
-    connection: Connection, memory: _SharedStep, part: slice, arguments: Any, not_ours: Sequence[Connection]
-) -> None:
-    """The child's life: do what is asked until the parent closes the pipe or dies."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
-    _die_with_parent()
-    for other in not_ours:
-        other.close()  # else we would keep them open, and nobody would notice the parent's death
-    row, actions = memory.part(part), memory.actions[part]
-    environments: SerialEnvironments | None = None
-    while True:
-        try:
-            method, given = connection.recv()
-        except (EOFError, OSError):
-            os._exit(0)  # the parent closed the pipe, or is gone
-        try:
-            environments = environments or SerialEnvironments(*arguments)
-            answer = "done", _call(environments, method, given, row, actions)
-        except TrainctlError as error:
-            answer = "error", error
-        except Exception as error:
-            text = f"an environment raised {type(error).__name__}: {error}"
-            answer = "error", EnvironmentFailure(text, _innermost_line(error))
-        connection.send(answer)
-
-
-def _innermost_line(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}   {frame.line}"
-
-
-def _call(environments: SerialEnvironments, method: str, given: Any, row: Row, actions: np.ndarray) -> Any:
-    if method == "step":
-        return environments.step(actions, row)
-    if method in ("reset", "advance_scenes"):
-        return getattr(environments, method)(row.observations)
-    if method == "load_state_dict":
-        return environments.load_state_dict(given[0], row.observations)
-    if method == "expert_actions":
-        actions = allocate(action_layout(environments.action_space), environments.num_envs)
-        available = np.zeros(environments.num_envs, bool)
-        environments.expert_actions(actions, available)
-        return actions, available
-    return getattr(environments, method)()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, even by kill -9; elsewhere the closed pipe must do."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from ...tree import Tree, map_tree
-from .environments import Environments, Episode, EpisodeEnd, Row
+from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .spaces import observation_layout, writer
 from .tracked import TrackedEnvironment
 
@@ -36,17 +37,27 @@ class SerialEnvironments(Environments):
             self._write(observations, i, environment.reset())
 
     def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
-        ends = []
-        rewards, observations, write = row.rewards, row.observations, self._write
-        for i, environment in enumerate(self.environments):
-            observation, rewards[i], terminated, truncated, info = environment.step(actions[i])
-            if terminated or truncated:
-                (row.terminated if terminated else row.truncated)[i] = True
-                final = None if terminated else map_tree(np.array, observation)
-                ends.append(EpisodeEnd(i, environment.record(info), final))
-                observation = environment.reset()
-            write(observations, i, observation)
+        ends: list[EpisodeEnd] = []
+        for i in range(self.num_envs):
+            ends += self._step_one(i, actions[i], row)
         return ends
+
+    def _step_one(self, i: int, action: Any, row: Row) -> Sequence[EpisodeEnd]:
+        environment = self.environments[i]
+        try:
+            observation, row.rewards[i], terminated, truncated, info = environment.step(action)
+        except Exception as error:
+            end = fail(i, row, environment.failure(in_words(error)))
+            self._write(row.observations, i, environment.renew())
+            return (end,)
+        if not (terminated or truncated):
+            self._write(row.observations, i, observation)
+            return ()
+        (row.terminated if terminated else row.truncated)[i] = True
+        final = None if terminated else map_tree(np.array, observation)
+        end = EpisodeEnd(i, environment.record(info), final)
+        self._write(row.observations, i, environment.reset())
+        return (end,)
 
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         for i, environment in enumerate(self.environments):
@@ -72,3 +83,15 @@ class SerialEnvironments(Environments):
     def close(self) -> None:
         for environment in self.environments:
             environment.close()
+
+
+def fail(i: int, row: Row, failure: Failure) -> EpisodeEnd:
+    """Note in the row that environment i has failed: the step is no data and nothing is bootstrapped across it."""
+    row.rewards[i], row.valid[i], row.terminated[i], row.truncated[i] = 0.0, False, True, False
+    return EpisodeEnd(i, None, None, failure)
+
+
+def in_words(error: Exception) -> str:
+    """The error and the line that raised it."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error}  ({innermost.filename}:{innermost.lineno})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, SupportsFloat
 
@@ -11,7 +12,7 @@ import torch
 
 from ...errors import ExperimentError
 from ..seeding import derived_seed
-from .environments import Episode, episode_metrics
+from .environments import Episode, Failure, episode_metrics
 from .spaces import from_environment
 
 
@@ -24,14 +25,35 @@ class TrackedEnvironment:
     """
 
     def __init__(self, make: Callable[[], gymnasium.Env], seed: int, purpose: str, index: int) -> None:
-        self.env = make()
+        self._make = make
         self.index = index
         self.key = (seed, purpose, index)
         self.episode = -1
+        self.scenes = 0
         self.actions: list[Any] = []
         self.asked: list[int] = []
         self.episode_return = 0.0
+        self._build()
+
+    def _build(self) -> None:
+        self.env = self._make()
         self._step = self.env.step
+
+    def renew(self) -> Any:
+        """Build the environment again after it has failed; its next episode begins, whose first observation returns."""
+        with contextlib.suppress(Exception):  # it is broken: that it cannot be closed either is no news
+            self.env.close()
+        self._build()
+        return self.reset()
+
+    def failure(self, what: str) -> Failure:
+        """What there is to say about a failure in the running episode."""
+        return Failure(self.index, self.episode, self.episode_seed, np.array(self.actions), what)
+
+    @property
+    def episode_seed(self) -> int:
+        """What the running episode was reset with."""
+        return derived_seed(*self.key, self.episode)
 
     def reset(self) -> Any:
         """Begin the next episode; returns its first observation."""
@@ -41,7 +63,7 @@ class TrackedEnvironment:
     def _begin(self) -> Any:
         self.actions, self.asked = [], []
         self.episode_return = 0.0
-        observation, _ = self.env.reset(seed=derived_seed(*self.key, self.episode))
+        observation, _ = self.env.reset(seed=self.episode_seed)
         return observation
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -79,12 +101,14 @@ class TrackedEnvironment:
 
     def advance_scene(self) -> None:
         """Ask the environment for a new scene, if it knows such a thing."""
+        self.scenes += 1
         if self.env.has_wrapper_attr("advance_scene"):
             self.env.get_wrapper_attr("advance_scene")()
 
     def state_dict(self) -> dict[str, Any]:
         """The episode's number, its return so far, and its actions or the environment's own state."""
         state: dict[str, Any] = {"episode": self.episode, "return": self.episode_return, "asked": list(self.asked)}
+        state["scenes"] = self.scenes
         # the type of the actions counts: a float32 action replayed as float64 leads elsewhere
         state["actions"] = torch.from_numpy(np.array(self.actions))
         if self._has_own_state():
@@ -94,6 +118,8 @@ class TrackedEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Bring the environment back; returns its last observation."""
         self.episode = state["episode"]
+        while self.scenes < state["scenes"]:
+            self.advance_scene()
         observation = self._begin()
         actions = list(state["actions"].numpy())
         if "own" in state:
@@ -101,7 +127,7 @@ class TrackedEnvironment:
             self.actions, self.asked = actions, state["asked"]
         else:
             observation = self._replay(actions, set(state["asked"]), observation)
-        self.episode_return = state["return"]
+        self.episode_return = state.get("return", self.episode_return)
         return observation
 
     def _replay(self, actions: list[Any], asked: set[int], observation: Any) -> Any:

@@ -1,0 +1,175 @@
+"""A child process that steps a share of the environments, as it is seen from inside."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from ...errors import EnvironmentFailure, TrainctlError
+from ...tree import map_tree
+from ..signals import SIGNALS
+from .environments import EpisodeEnd, Row
+from .serial import SerialEnvironments, in_words
+from .spaces import action_layout, allocate, observation_layout
+
+
+class SharedStep:
+    """One step of all environments, in memory that children share with their parent.
+
+    * row: what `Environments.step` writes; actions: what it is given.
+    * stepping: for each environment, whether it is being stepped at this moment: so a dead child's guilt is known.
+    * episodes: for each environment, the number of its running episode.
+    """
+
+    def __init__(self, example: SerialEnvironments, num_envs: int) -> None:
+        def layout(leaf: np.ndarray) -> np.ndarray:
+            return _shared((num_envs, *leaf.shape), leaf.dtype)
+
+        space = example.action_space
+        terminated, truncated, valid = (_shared((num_envs,), np.dtype(bool)) for _ in range(3))
+        observations = map_tree(layout, observation_layout(example.observation_space))
+        self.row = Row(_shared((num_envs,), np.dtype(np.float32)), terminated, truncated, valid, observations)
+        self.actions = _shared((num_envs, *(space.shape or ())), np.dtype(space.dtype))
+        self.stepping = _shared((num_envs,), np.dtype(bool))
+        self.episodes = _shared((num_envs,), np.dtype(np.int64))
+
+    def begin(self, actions: np.ndarray) -> None:
+        """The actions of the next step are here; its flags are as `Row` wants them beforehand."""
+        np.copyto(self.actions, actions)
+        self.row.terminated.fill(False)
+        self.row.truncated.fill(False)
+        self.row.valid.fill(True)
+
+    def part(self, part: slice) -> Row:
+        """The rows of some of the environments."""
+        rewards, terminated, truncated, valid, observations = self.row
+        own = map_tree(lambda leaf: leaf[part], observations)
+        return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
+
+
+def _shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array of zeros in anonymous memory that forked children share: nothing to name, nothing left behind."""
+    count = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, max(count * dtype.itemsize, 1)), dtype=dtype, count=count).reshape(shape)
+
+
+class Work(NamedTuple):
+    """A share of the environments: where it lies in the group, and what `SerialEnvironments` is built from."""
+
+    part: slice
+    make: Callable[[], gymnasium.Env[Any, Any]]
+    indices: Sequence[int]
+    seed: int
+    purpose: str
+
+
+def serve(connection: Connection, memory: SharedStep, work: Work, not_ours: Sequence[Connection]) -> None:
+    """Do what is asked, (method, argument) -> ("done", result) or ("error", exception), until the pipe is closed."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
+    _die_with_parent()
+    for other in not_ours:
+        other.close()  # kept open here, nobody would notice the parent's death
+    share = None
+    while True:
+        try:
+            method, argument = connection.recv()
+        except (EOFError, OSError):
+            os._exit(0)  # the parent closed the pipe, or is gone
+        try:
+            share = share or Share(memory, work)
+            answer: Any = ("done", getattr(share, method)(argument))
+        except TrainctlError as error:
+            answer = ("error", error)
+        except Exception as error:
+            answer = ("error", EnvironmentFailure(f"an environment failed: {in_words(error)}"))
+        connection.send(answer)
+
+
+class Share(SerialEnvironments):
+    """The environments of one child. Each method takes one argument, and writes into the shared memory."""
+
+    def __init__(self, memory: SharedStep, work: Work) -> None:
+        super().__init__(work.make, work.indices, work.seed, work.purpose)
+        self.row = memory.part(work.part)
+        self.actions = memory.actions[work.part]
+        self.stepping, self.episodes = memory.stepping[work.part], memory.episodes[work.part]
+
+    def begin(self, _: None) -> None:
+        """Reset all."""
+        self.reset(self.row.observations)
+        self._note_episodes()
+
+    def take_step(self, _: None) -> list[EpisodeEnd]:
+        """One step of all."""
+        # the actions are kept for replays: their memory will hold the next ones
+        ends = self.step(self.actions.copy(), self.row)
+        if ends:
+            self._note_episodes()
+        return ends
+
+    def take_step_again(self, lost: tuple[dict[int, int], dict[str, Any]]) -> list[EpisodeEnd]:
+        """The step in which the child before this one was lost.
+
+        lost: (environments of this share that are to begin a new episode instead, with its number; the others' states
+        before the step).
+        """
+        anew, states = lost
+        ends: list[EpisodeEnd] = []
+        actions = self.actions.copy()
+        for i, environment in enumerate(self.environments):
+            if i in anew:
+                environment.episode = anew[i] - 1
+                self._write(self.row.observations, i, environment.reset())
+            else:
+                environment.load_state_dict(states[str(environment.index)])
+                ends += self._step_one(i, actions[i], self.row)
+        self._note_episodes()
+        return ends
+
+    def ask_experts(self, _: None) -> tuple[np.ndarray, np.ndarray]:
+        """The experts' actions, and where there are any."""
+        actions = allocate(action_layout(self.action_space), self.num_envs)
+        available = np.zeros(self.num_envs, bool)
+        self.expert_actions(actions, available)
+        return actions, available
+
+    def new_scenes(self, _: None) -> Any:
+        """New scenes, and all reset. Returns the episodes cut off."""
+        cut_off = self.advance_scenes(self.row.observations)
+        self._note_episodes()
+        return cut_off
+
+    def save(self, _: None) -> dict[str, Any]:
+        """Where the environments are."""
+        return self.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> list[str]:
+        """Bring them back."""
+        problems = self.load_state_dict(state, self.row.observations)
+        self._note_episodes()
+        return problems
+
+    def _step_one(self, i: int, action: Any, row: Row) -> Sequence[EpisodeEnd]:
+        self.stepping[i] = True
+        ends = super()._step_one(i, action, row)
+        self.stepping[i] = False
+        return ends
+
+    def _note_episodes(self) -> None:
+        self.episodes[:] = [environment.episode for environment in self.environments]
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, even by kill -9; elsewhere the closed pipe must do."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
