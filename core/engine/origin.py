@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def git_state(folder: Path) -> dict[str, Any]:
     return {} if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
 
 
+@cache  # reading it takes longer than writing a small checkpoint
 def _version(package: str) -> str:
     try:
         return version(package)
