@@ -50,7 +50,7 @@ class VectorEnvironments(Environments):
         row.truncated[:] = truncated & ~terminated
         if inserted is not None:
             row.valid[:] = ~inserted
-        self._returns += row.rewards
+        self._returns += rewards
         self._lengths += row.valid
         self._ended = terminated | truncated
         ends = (
@@ -82,9 +82,10 @@ class VectorEnvironments(Environments):
             available[i] = action is not None
             try:
                 actions[i] = 0 if action is None else from_environment(self.action_space, action)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise ExperimentError(
-                    f"expert_action() returned an action outside the action space: {error}"
+                    f"expert_action() returned an action outside the action space: {error}",
+                    "return an element of the environment's action_space, or None where the expert has no action",
                 ) from error
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
@@ -93,8 +94,16 @@ class VectorEnvironments(Environments):
         ]
         if hasattr(self.env, "advance_scene"):
             self.env.advance_scene()
+        else:
+            self._advance_each_scene()
         self.reset(observations)
         return cut_off
+
+    def _advance_each_scene(self) -> None:
+        """Of the environments that are in this process: those of others cannot be asked what they know."""
+        for env in getattr(self.env, "envs", ()):
+            if env.has_wrapper_attr("advance_scene"):
+                env.get_wrapper_attr("advance_scene")()
 
     def _call(self, method: str) -> Any:
         if hasattr(self.env, method):
