@@ -8,6 +8,7 @@ from trainctl.models import MLPActorCritic
 
 
 def experiment(learning_rate: float = 1e-3, num_envs: int = 8, steps: int = 200_000) -> Experiment:
+    """The learning rate goes down to 0 over `steps`; each rollout has num_envs * 128 steps."""
     return Experiment(
         environment="CartPole-v1",
         num_envs=num_envs,
