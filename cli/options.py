@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..core.engine.workers import Fleet
 
 Settings = Annotated[
     list[str],
@@ -37,6 +40,33 @@ CheckpointOption = Annotated[
     ),
 ]
 
+Nproc = Annotated[
+    int, typer.Option("--nproc", metavar="N", min=1, help="Workers on this machine.", rich_help_panel="Several workers")
+]
+Nnodes = Annotated[
+    str, typer.Option("--nnodes", metavar="N|MIN:MAX", help="Machines.", rich_help_panel="Several workers")
+]
+NodeRank = Annotated[
+    int | None,
+    typer.Option("--node-rank", metavar="I", min=0, help="Of this machine.", rich_help_panel="Several workers"),
+]
+Rendezvous = Annotated[
+    str,
+    typer.Option(
+        "--rdzv-endpoint", metavar="HOST:PORT", help="Where the machines meet.", rich_help_panel="Several workers"
+    ),
+]
+MaxRestarts = Annotated[
+    int,
+    typer.Option(
+        "--max-restarts",
+        metavar="N",
+        min=0,
+        help="How often all go back to the newest checkpoint after a worker has died.",
+        rich_help_panel="Several workers",
+    ),
+]
+
 
 def settings_of(texts: Iterable[str]) -> dict[str, str]:
     """What `--set` says, as name -> text; of a name given twice the last counts. Raises UsageError without "="."""
@@ -45,6 +75,16 @@ def settings_of(texts: Iterable[str]) -> dict[str, str]:
         if not (name.strip() and equals):
             raise UsageError(f"--set {name}{equals} is not KEY=VALUE", "write e.g. --set learning_rate=1e-3")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def fleet_of(
+    nproc: int, nnodes: str, node_rank: int | None, rdzv_endpoint: str, max_restarts: int, quiet: bool, plain: bool
+) -> Fleet:
+    """The workers that the options ask for. The first of them shows itself as this command would."""
+    from ..core.engine.workers import Fleet
+
+    display = [option for option, wanted in (("--quiet", quiet), ("--plain", plain)) if wanted]
+    return Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display))
 
 
 def one_path(argument: Path | None, option: Path | None, command: str) -> Path:

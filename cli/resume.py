@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, CheckpointArgument, CheckpointOption, Plain, Quiet, one_path
+from .options import (
+    AsJson,
+    CheckpointArgument,
+    CheckpointOption,
+    MaxRestarts,
+    Nnodes,
+    NodeRank,
+    Nproc,
+    Plain,
+    Quiet,
+    Rendezvous,
+    fleet_of,
+    one_path,
+)
 
 
 def resume(
@@ -15,6 +28,11 @@ def resume(
     device: Annotated[
         str | None, typer.Option(metavar="auto|cpu|cuda[:i]", help="[default: as before]", show_default=False)
     ] = None,
+    nproc: Nproc = 1,
+    nnodes: Nnodes = "1",
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Rendezvous = "",
+    max_restarts: MaxRestarts = 3,
     quiet: Quiet = False,
     plain: Plain = False,
     as_json: AsJson = False,
@@ -32,4 +50,5 @@ def resume(
     from ..core.engine.launch import resume as resume_run
     from .training import train
 
-    train(lambda display: resume_run(chosen, display, device), quiet, plain, as_json)
+    fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
+    train(lambda display: resume_run(chosen, display, device, fleet), quiet, plain, as_json)

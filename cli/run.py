@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Plain, Quiet, Settings, settings_of
+from .options import (
+    AsJson,
+    Device,
+    MaxRestarts,
+    Nnodes,
+    NodeRank,
+    Nproc,
+    Plain,
+    Quiet,
+    Rendezvous,
+    Settings,
+    fleet_of,
+    settings_of,
+)
 
 
 def run(
@@ -22,6 +35,11 @@ def run(
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
+    nproc: Nproc = 1,
+    nnodes: Nnodes = "1",
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Rendezvous = "",
+    max_restarts: MaxRestarts = 3,
     quiet: Quiet = False,
     plain: Plain = False,
     as_json: AsJson = False,
@@ -47,5 +65,6 @@ def run(
         deterministic=deterministic,
         name=name,
         runs_dir=runs_dir,
+        fleet=fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain),
     )
     train(lambda display: start(options, display, ["trainctl", *sys.argv[1:]]), quiet, plain, as_json)

@@ -14,7 +14,7 @@ from ..experiment import EnvironmentSource
 from ..tree import map_tree
 from .collector import initial_memory
 from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
-from .seeding import stream, untouched_global_random_state
+from .seeding import set_seed, stream, untouched_global_random_state
 
 MOST_ENVIRONMENTS = 16
 
@@ -40,7 +40,7 @@ def evaluate(
     """
     num_envs = min(episodes, MOST_ENVIRONMENTS)
     with untouched_global_random_state():
-        torch.manual_seed(seed)
+        set_seed(seed)  # environments may draw from any of the global generators
         environments = build_environments(environment, range(num_envs), seed, "evaluation")
         try:
             return _play(model, environments, episodes, seed, device, deterministic)

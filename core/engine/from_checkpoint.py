@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -41,17 +42,31 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str],
     return checkpoint
 
 
-def evaluate_checkpoint(
-    path: Path, episodes: int, deterministic: bool, seed: int, device: str
-) -> tuple[Checkpoint, dict[str, Summary]]:
-    """Play episodes with the model of a checkpoint (of a run: the newest valid one), in its stage's environment."""
+class TrainedModel(NamedTuple):
+    """The model of a checkpoint, ready to act, the environments of its stage, and the device it is on."""
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    environment: EnvironmentSource
+    device: torch.device
+
+
+def open_model(path: Path, device: str) -> TrainedModel:
+    """The model that a path means: that of a checkpoint, or of a run's newest valid one."""
     directory = RunDirectory.of_checkpoint(path)
     checkpoint = chosen_checkpoint(path, directory, lambda text: None)
     if checkpoint is None:
         raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
     loaded, prepared = load_run(directory), prepare(device, False)
-    model, source = restored_model(loaded, checkpoint, prepared)
-    return checkpoint, summarize(evaluate(model, source, episodes, seed, prepared, deterministic))
+    return TrainedModel(checkpoint, *restored_model(loaded, checkpoint, prepared), prepared)
+
+
+def evaluate_checkpoint(
+    path: Path, episodes: int, deterministic: bool, seed: int, device: str
+) -> tuple[Checkpoint, dict[str, Summary]]:
+    """Play episodes with the model of a checkpoint (of a run: the newest valid one), in its stage's environment."""
+    checkpoint, model, environment, prepared = open_model(path, device)
+    return checkpoint, summarize(evaluate(model, environment, episodes, seed, prepared, deterministic))
 
 
 def restored_model(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..description import describe
+from ..description import describe, plain
 from ..errors import TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, load_experiment, source_files
 from .changes import refuse_changes
@@ -60,7 +60,7 @@ def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
         _check_same(existing, loaded, options)
         return resume(existing.path, display, fleet=options.fleet)
     if not options.fleet.is_single:
-        directory = _create(options, loaded, command)
+        directory = _create_or_join(options, loaded, command)
         return resume(directory.path, display, fleet=options.fleet)
     device = prepare(options.device, options.deterministic)
     with worker_group(device) as workers:
@@ -120,7 +120,7 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -
         command=command,
         experiment=loaded.path.name,
         settings=dict(options.settings),
-        parameters={name: repr(value) for name, value in loaded.parameters.items()},
+        parameters=plain(loaded.parameters),
         seed=options.seed,
         device=options.device,
         deterministic=options.deterministic,
@@ -128,6 +128,22 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -
         init_from=None if options.init_from is None else str(options.init_from.resolve()),
     )
     return directory
+
+
+def _create_or_join(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> RunDirectory:
+    """Of several machines the first makes the run directory, which all share; the others find it by its name."""
+    if options.fleet.nnodes == "1" or options.fleet.node_rank == 0:
+        return _create(options, loaded, command)
+    if options.name is None:
+        raise UsageError("several machines need a common --name", "give all the same --name, --runs-dir and --nnodes")
+    try:
+        return _create(options, loaded, command) if options.fleet.node_rank is None else _named(options)
+    except UsageError:
+        return _named(options)
+
+
+def _named(options: RunOptions) -> RunDirectory:
+    return RunDirectory(options.runs_dir / (options.name or ""))
 
 
 def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
@@ -157,7 +173,7 @@ def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None
     """Have the launcher resume the run in every worker, and read how it ended from what they wrote."""
     from .elastic import launch_workers  # takes a second to import
 
-    arguments = ["resume", "--checkpoint", str(path), *(["--device", device] if device else [])]
+    arguments = ["resume", "--checkpoint", str(path), *(["--device", device] if device else []), *fleet.worker_options]
     launch_workers(arguments, fleet, directory.logs, directory.path.name)
     record = directory.read_run()
     newest, _ = newest_valid(directory.checkpoints)
@@ -235,6 +251,8 @@ def _sinks(directory: RunDirectory, display: Display, start_step: int, workers: 
     if not workers.is_first:
         return Sinks([])
     tensorboard = TensorBoardSink(directory.tensorboard, start_step, display.warn)
+    tensorboard.overview()
+    tensorboard.hyperparameters(directory.read_run()["parameters"], ["episode/return", "episode/length"])
     return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
 
 

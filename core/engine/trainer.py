@@ -144,7 +144,8 @@ class Trainer:
             self.learner.restart_schedule(self.progress.total_steps if stage.restart_lr_scheduler else 0)
         self.progress.begin_stage(self._budget(stage))
         self._build_stage_parts(stage)
-        self.sinks.note("pipeline/stages", f"stage {index + 1} begins: {self.stage_name}", self.progress.total_steps)
+        text = f"stage {index + 1} begins: {self.stage_name}"
+        self.sinks.note("pipeline/stage_begins", text, self.progress.total_steps)
 
     def _budget(self, stage: PipelineStage) -> int:
         steps = stage.max_stage_steps
@@ -202,7 +203,7 @@ class Trainer:
         record = self.progress.stages[-1]
         text = f"stage {self.progress.stage_index + 1} ended after {record['steps']:,} steps: {record['reason']}"
         explanation = f" ({record['explanation']})" if record["explanation"] else ""
-        self.sinks.note("pipeline/stages", f"{record['name']}: {text}{explanation}", self.progress.total_steps)
+        self.sinks.note("pipeline/stage_ends", f"{record['name']}: {text}{explanation}", self.progress.total_steps)
 
     def _build_environments(self, stage_index: int) -> Any:
         sources = [stage.environment for stage in self.stages[: stage_index + 1]]

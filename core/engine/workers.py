@@ -53,6 +53,7 @@ class Fleet:
     * node_rank: of this machine; None: whoever comes first is first.
     * rdzv_endpoint: host:port where the machines meet; empty: one machine, a free port on loopback.
     * max_restarts: how often all go back to the newest checkpoint after one has died.
+    * worker_options: what the command line of each worker says besides.
     """
 
     nproc: int = 1
@@ -60,6 +61,7 @@ class Fleet:
     node_rank: int | None = None
     rdzv_endpoint: str = ""
     max_restarts: int = 3
+    worker_options: tuple[str, ...] = ()
 
     @property
     def is_single(self) -> bool:
