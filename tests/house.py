@@ -21,6 +21,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/evaluation",
             "core/engine/learner",
             "core/engine/off_policy",
+            "core/engine/demonstration_recorder",
         ],
     ),
     (
@@ -62,6 +63,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/batch",
             "core/builder",
             "core/checks",
+            "core/demonstrations",
             "core/description",
             "core/environment_ids",
             "core/experiment_file",

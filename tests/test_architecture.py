@@ -33,7 +33,7 @@ from tests.source_tree import (
 TORCHLESS = ["builder", "early_stopping", "errors", "experiment", "metrics", "pipeline", "schedules", "settings"]
 # The few files of the package that may know a library.
 ONLY_IMPORTERS = {
-    "rich": ("cli/console.py", "cli/console_live.py"),
+    "rich": ("cli/console.py", "cli/console_live.py", "cli/console_progress.py"),
     "torch.distributed": ("core/engine/workers.py", "core/engine/elastic.py"),
 }
 MAX_LINES = 300

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .core.losses import A2C, PPO, Imitation, Loss, LossOutput, OffPolicyLoss, OffPolicyLossOutput
+from .core.losses import A2C, PPO, BehaviorCloning, Imitation, Loss, LossOutput, OffPolicyLoss, OffPolicyLossOutput
 
-__all__ = ["A2C", "PPO", "Imitation", "Loss", "LossOutput", "OffPolicyLoss", "OffPolicyLossOutput"]
+__all__ = ["A2C", "PPO", "BehaviorCloning", "Imitation", "Loss", "LossOutput", "OffPolicyLoss", "OffPolicyLossOutput"]
