@@ -19,7 +19,7 @@ from trainctl.models import CNNActorCritic
 def atari(game: str) -> gymnasium.Env[Any, Any]:
     """A game as in Mnih et al. 2015: up to 30 idle frames at first, four frames to an action, the last four shown."""
     gymnasium.register_envs(ale_py)
-    env = gymnasium.make(f"ALE/{game}-v5", frameskip=1, repeat_action_probability=0.0)
+    env = gymnasium.make(f"ALE/{game}-v5", frameskip=1, repeat_action_probability=0.0, disable_env_checker=True)
     return FrameStackObservation(AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84), stack_size=4)
 
 
