@@ -43,6 +43,7 @@ class Progress:
     def begin_stage(self, budget: int) -> None:
         """A new stage begins, with at most this many steps (but whole rollouts)."""
         self.stage_budget = budget
+        self.last_save = self.total_steps  # save_interval counts from here, also after a stage that never saves
         self.stage_steps = self.stage_rollouts = 0
         self.stage_ended = None
 
