@@ -42,14 +42,13 @@ def show_stages(names: Sequence[str], rows: Sequence[Sequence[str | Cell]], lege
     abreast = max(1, room // _STAGE_WIDTH)
     for first in range(0, len(names), abreast):
         part = slice(first, first + abreast)
-        show_table("", ["", *names[part]], [[row[0], *row[1:][part]] for row in rows])
+        show_table(["", *names[part]], [[row[0], *row[1:][part]] for row in rows])
     Console().print(Text(legend, "dim"))
 
 
-def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
-    """A table on stdout. The first column names its rows; no title where it is empty."""
-    heading = Text(title, "bold") if title else None
-    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
+    """A table on stdout. The first column names its rows."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(header):
         table.add_column(Text(column, "bold"), overflow="fold", no_wrap=number == 0)
     for row in rows:
@@ -62,14 +61,13 @@ def show_failure(complaints: Sequence[str], next_steps: Sequence[str]) -> None:
     blocks = [_complaint(complaint) for complaint in complaints]
     if len(complaints) > 1:
         blocks.append(Text(f"{len(complaints)} errors", "bold red"))
-    if next_steps:
-        blocks.append(Text("\n".join(next_steps)))
     text = Text("\n\n").join(blocks)
     console = Console(stderr=True)
     if sys.stderr.isatty():
         console.print(Panel.fit(text, border_style="red", title="trainctl", title_align="left"))
     else:
         console.print(text, soft_wrap=True)
+    say(next_steps)
 
 
 def _complaint(complaint: str) -> Text:

@@ -50,8 +50,8 @@ class StageLine(NamedTuple):
     @property
     def numbers(self) -> str:
         """Steps and share in digits, then the remark."""
-        budget = f"{self.budget:,}" if self.budget else "?"
-        return f"{self.steps:>9,} / {budget:<9} {self.share:>4.0%}  {self.remark:<13}"
+        steps = f"{self.steps:,} / {f'{self.budget:,}' if self.budget else '?'}"
+        return f"{steps:>19} {self.share:>4.0%}  {self.remark:<13}"
 
 
 class LiveDisplay(QuietDisplay):

@@ -46,9 +46,10 @@ def _as_json(summaries: dict[str, Summary]) -> dict[str, Any]:
 
 
 def _show(checkpoint: str, episodes: int, deterministic: bool, summaries: dict[str, Summary]) -> None:
-    from .console import show_table
+    from .console import show_lines, show_table
     from .text import number
 
     actions = "most probable actions" if deterministic else "sampled actions"
     rows = [[name, number(s.mean), f"{number(s.ci95[0])} … {number(s.ci95[1])}"] for name, s in summaries.items()]
-    show_table(f"{episodes} episodes of {checkpoint}, {actions}", ["", "mean", "95 % interval"], rows)
+    show_lines([f"{episodes} episodes of {checkpoint}, {actions}"])
+    show_table(["", "mean", "95 % interval"], rows)

@@ -56,7 +56,8 @@ def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[
     from ..core.engine.run_directory import RunDirectory
     from ..core.experiment_file import load_experiment
 
-    if path.suffix == ".py" or not path.is_dir():
+    is_missing = not path.exists() and any(path.absolute().parent.glob("*.py"))
+    if path.suffix == ".py" or path.is_file() or is_missing:
         return load_experiment(path, settings), None
     if settings:
         raise UsageError(f"--set cannot change {path}: the settings of a run are fixed", "inspect its experiment file")

@@ -64,7 +64,7 @@ def _way_on(directory: Path | None) -> list[str]:
     newest, _ = newest_valid(directory / "checkpoints")
     last = newest.path if newest else "none, so it would begin anew"
     lines = [("run", directory), ("last checkpoint", last), ("go on with", _command("resume", directory))]
-    return [f"{label:17}{text}" for label, text in lines]
+    return [f"  {label:17}{text}" for label, text in lines]
 
 
 def _summary(outcome: Outcome) -> list[str]:

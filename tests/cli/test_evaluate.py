@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import TINY, Trainctl
+
+
+def test_json_has_each_metric_with_its_interval(trainctl: Trainctl, finished: Path) -> None:
+    said = trainctl("evaluate", "--checkpoint", "runs/first", "--episodes", 5, "--json")
+    assert said.code == 0
+    document = said.document
+    assert set(document) == {"checkpoint", "episodes", "return", "length"}
+    assert (document["checkpoint"], document["episodes"]) == ("runs/first/checkpoints/step-000000000128", 5)
+    low, high = document["return"]["ci95"]
+    assert 1 <= low <= document["return"]["mean"] <= high <= 500
+    assert document["return"] == document["length"]
+
+
+def test_the_same_seed_plays_the_same_episodes_and_sampling_plays_others(trainctl: Trainctl, finished: Path) -> None:
+    words = ["evaluate", "runs/first", "--episodes", "5", "--json"]
+    once, again = trainctl(*words).document, trainctl(*words, "--seed", "0").document
+    sampled, otherwise = trainctl(*words, "--sample").document, trainctl(*words, "--seed", "1").document
+    assert once == again
+    assert once["return"] not in (sampled["return"], otherwise["return"])
+
+
+def test_the_table_names_the_checkpoint(trainctl: Trainctl, finished: Path) -> None:
+    said = trainctl("evaluate", "--checkpoint", "runs/first/checkpoints/step-000000000064", "--episodes", 3)
+    lines = said.out.splitlines()
+    assert lines[0] == "3 episodes of runs/first/checkpoints/step-000000000064, most probable actions"
+    assert [line.split()[0] for line in lines if "…" in line] == ["return", "length"]
+
+
+def test_a_run_without_checkpoints_is_refused(trainctl: Trainctl) -> None:
+    assert trainctl("run", TINY, "--name", "first", "--set", "save_interval=none", "--quiet").code == 0
+    said = trainctl("evaluate", "--checkpoint", "runs/first")
+    assert said.code == 3
+    assert "runs/first has no checkpoint to evaluate" in said.err

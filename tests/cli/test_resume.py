@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINY, Trainctl
+from tests.cli.test_run import files_of
+
+
+def test_a_finished_run_has_nothing_to_resume(trainctl: Trainctl, finished: Path) -> None:
+    weights = files_of(finished / "checkpoints")
+    said = trainctl("resume", "--checkpoint", "runs/first")
+    assert said.code == 0
+    assert said.err.splitlines()[0] == "runs/first is finished: 128 steps. Nothing to resume."
+    assert files_of(finished / "checkpoints") == weights
+
+
+def test_a_failed_run_goes_on_from_its_last_checkpoint(trainctl: Trainctl) -> None:
+    """The environments count their own steps, so after the resume they fall later."""
+    assert trainctl("run", TINY, "--name", "first", "--set", "falls_at=40", "--quiet").code == 1
+    said = trainctl("resume", "runs/first", "--json")
+    assert "resuming from step-000000000064" in said.err
+    assert said.code in (0, 1)
+
+
+def test_a_run_and_one_of_its_checkpoints_are_both_accepted(trainctl: Trainctl, finished: Path) -> None:
+    shutil.rmtree(finished / "checkpoints" / "step-000000000128")
+    from_run = trainctl("resume", "--checkpoint", "runs/first", "--json").document
+    shutil.rmtree(finished / "checkpoints" / "step-000000000128")
+    from_checkpoint = trainctl("resume", "runs/first/checkpoints/step-000000000064", "--json").document
+    assert from_run == from_checkpoint
+    assert from_run["total_steps"] == 128
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        ([], 2, "resume needs one run or checkpoint; none was given"),
+        (["runs/first", "--checkpoint", "runs/first"], 2, "two were given"),
+        (["--checkpoint", "runs/frist"], 3, "did you mean 'runs/first'?"),
+        (["--checkpoint", "runs/first/checkpoints/step-000000000001"], 3, "step-000000000001"),
+    ],
+)
+def test_what_cannot_be_resumed(trainctl: Trainctl, finished: Path, words: list[str], code: int, expected: str) -> None:
+    said = trainctl("resume", *words)
+    assert (said.code, said.out) == (code, "")
+    assert expected in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trainctl: Trainctl, finished: Path) -> None:
+    (finished / "checkpoints" / "step-000000000128" / "model.safetensors").write_bytes(b"not this")
+    said = trainctl("resume", "runs/first", "--quiet", "--json")
+    assert said.document["total_steps"] == 128
+    assert "warning: step-000000000128 is damaged" in said.err

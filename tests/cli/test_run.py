@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINY, Trainctl
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_says_where_it_is_and_what_can_be_typed_next(trainctl: Trainctl, tmp_path: Path) -> None:
+    said = trainctl("run", TINY, "--name", "first")
+    assert (said.code, said.out) == (0, "")
+    lines = said.err.splitlines()
+    assert lines[0] == "runs/first: new run"
+    assert "stage 1 begins: warm up" in lines
+    assert [line.split()[:3] for line in lines if line.startswith("   ")] == [
+        ["32", "warm", "up"], ["64", "warm", "up"], ["96", "ppo+imitation", "return"], ["128", "ppo+imitation", "return"],
+    ]  # fmt: skip
+    assert lines[-5:] == [
+        "complete: 128 steps",
+        "  run         runs/first",
+        "  checkpoint  runs/first/checkpoints/step-000000000128",
+        "  evaluate    trainctl evaluate --checkpoint runs/first",
+        "  watch       tensorboard --logdir runs",
+    ]
+    assert (tmp_path / "runs" / "first" / "checkpoints" / "step-000000000128").is_dir()
+
+
+def test_quiet_says_nothing(trainctl: Trainctl) -> None:
+    assert trainctl("run", TINY, "--quiet") == (0, "", "")
+
+
+def test_json_is_one_document_on_stdout_whatever_the_experiment_prints(trainctl: Trainctl) -> None:
+    said = trainctl("run", TINY, "--name", "first", "--json", "--set", "prints=true")
+    assert said.code == 0
+    assert said.document == {
+        "run": "runs/first",
+        "status": "complete",
+        "total_steps": 128,
+        "stage": "ppo+imitation",
+        "checkpoint": "runs/first/checkpoints/step-000000000128",
+    }
+    for line in ("printed by the user", "written past Python", "said by a child"):
+        assert line in said.err
+
+
+def test_settings_and_seed_reach_the_run(trainctl: Trainctl, tmp_path: Path) -> None:
+    words = ["--set", "steps=32", "--set", " last_steps = 32", "--seed", "7", "--name", "first", "--json"]
+    assert trainctl("run", TINY, *words).document["total_steps"] == 64
+    record = json.loads((tmp_path / "runs" / "first" / "run.json").read_text())
+    assert (record["seed"], record["settings"]) == (7, {"steps": "32", "last_steps": "32"})
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--set", "steps"], "--set steps is not KEY=VALUE\n  write e.g. --set learning_rate=1e-3"),
+        (["--set", "=3"], "--set =3 is not KEY=VALUE"),
+        (["--set", "stepps=3"], "did you mean 'steps'?"),
+        (["--set", "steps=many"], "steps=many"),
+        (["--seed", "-1"], "greater than or equal to 0"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--name", "a/b"], "a run cannot be called 'a/b'"),
+        (["--sed", "1"], "--seed"),
+    ],
+)
+def test_usage_errors_end_with_2_and_write_nothing(
+    trainctl: Trainctl, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    said = trainctl("run", TINY, *words)
+    assert (said.code, said.out) == (2, "")
+    assert expected in said.err
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_of_this_name_is_not_overwritten(trainctl: Trainctl, finished: Path) -> None:
+    before = files_of(finished)
+    said = trainctl("run", TINY, "--name", "first")
+    assert said.code == 2
+    assert "there is a run runs/first already" in said.err
+    assert files_of(finished) == before
+
+
+def test_runs_cannot_be_where_a_file_is(trainctl: Trainctl, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    said = trainctl("run", TINY, "--runs-dir", "taken")
+    assert said.code == 2
+    assert "taken is a file" in said.err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_failure_names_the_users_line_the_last_checkpoint_and_the_command_that_goes_on(trainctl: Trainctl) -> None:
+    said = trainctl("run", TINY, "--name", "first", "--set", "falls_at=20")
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    complaint = said.err[said.err.index("error:") :]
+    assert complaint.startswith("error: ValueError: the robot fell over\n  --> ")
+    assert 'raise ValueError("the robot fell over")' in complaint
+    assert "checkpoints/step-000000000032" in complaint
+    assert "trainctl resume --checkpoint runs/first" in complaint
+
+
+@pytest.mark.parametrize("where", ["first", "last", "variable"])
+def test_a_traceback_is_shown_to_whoever_asks(trainctl: Trainctl, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    words = ["run", TINY, "--quiet", "--set", "falls_at=2"]
+    if where == "variable":
+        monkeypatch.setenv("TRAINCTL_TRACEBACK", "1")
+    else:
+        monkeypatch.setenv("TRAINCTL_TRACEBACK", "0")
+        words = ["--traceback", *words] if where == "first" else [*words, "--traceback"]
+    said = trainctl(*words)
+    assert said.code == 1
+    assert "Traceback (most recent call last)" in said.err
+    assert "error: ValueError: the robot fell over" in said.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    words = ["run", str(TINY), "--name", "first", "--json", "--set", "steps=100_000_000"]
+    environment = {**os.environ, "PYTHONPATH": str(TINY.parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainctl", *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        while " 320 " not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    document = json.loads(out)
+    assert process.returncode == code
+    assert document["status"] == {130: "interrupted", 75: "preempted"}[code]
+    assert document["checkpoint"].endswith(f"step-{document['total_steps']:012d}")
+    assert "trainctl resume --checkpoint runs/first" in err
