@@ -81,6 +81,11 @@ class Environments(ABC):
     def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
         """Take one action (N, …, as the environment wants them) everywhere; write the outcome into the row."""
 
+    @property
+    @abstractmethod
+    def has_expert(self) -> bool:
+        """Whether the environments, or wrappers of them, have a method `expert_action`."""
+
     @abstractmethod
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         """Ask every expert: write its actions (as the policy gives them) and where there are any, (N,) bool.

@@ -47,11 +47,13 @@ class ProcessEnvironments(Environments):
         example = SerialEnvironments(make, indices[:1], seed, purpose)
         self.num_envs = len(indices)
         self.observation_space, self.action_space = example.observation_space, example.action_space
+        self._has_expert = example.has_expert
         self._indices, self._key = indices, (seed, purpose)
         self._memory = SharedStep(example, self.num_envs)
         example.close()
         # what each environment has done in its episode, and the episode's number before the present step
         self._histories: list[list[Any]] = [[] for _ in indices]
+        self._asked: list[list[int]] = [[] for _ in indices]  # at which of these steps its expert was asked
         self._episodes = self._memory.episodes.copy()
         sizes = evenly_distribute_count_into_bins(len(indices), min(processes, len(indices)))
         self._children: list[_Child] = []
@@ -110,7 +112,7 @@ class ProcessEnvironments(Environments):
             str(self._indices[i]): {
                 "episode": int(self._episodes[i]),
                 "actions": torch.from_numpy(np.array(self._histories[i][:-1], self.action_space.dtype)),
-                "asked": [],
+                "asked": self._asked[i],
                 "scenes": 0,
             }
             for i in range(part.start, part.stop)
@@ -120,13 +122,19 @@ class ProcessEnvironments(Environments):
 
     def _begin_episodes(self, environments: Iterable[int]) -> None:
         for i in environments:
-            self._histories[i] = []
+            self._histories[i], self._asked[i] = [], []
             self._episodes[i] = self._memory.episodes[i]
 
     def _copy_to(self, observations: Tree) -> None:
         map_tree(np.copyto, observations, self._memory.row.observations)
 
+    @property
+    def has_expert(self) -> bool:
+        return self._has_expert
+
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
+        for asked, history in zip(self._asked, self._histories, strict=True):
+            asked.append(len(history))
         for child, answer in zip(self._children, self._all("ask_experts"), strict=True):
             actions[child.work.part], available[child.work.part] = answer
 
@@ -144,6 +152,7 @@ class ProcessEnvironments(Environments):
         self._begin_episodes(range(self.num_envs))
         for i, index in enumerate(self._indices):
             self._histories[i] = list(state[str(index)]["actions"].numpy())
+            self._asked[i] = list(state[str(index)]["asked"])
         self._copy_to(observations)
         return problems
 

@@ -59,6 +59,10 @@ class SerialEnvironments(Environments):
         self._write(row.observations, i, environment.reset())
         return (end,)
 
+    @property
+    def has_expert(self) -> bool:
+        return self.environments[0].env.has_wrapper_attr("expert_action")
+
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         for i, environment in enumerate(self.environments):
             action = environment.expert_action()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,20 @@ class VectorEnvironments(Environments):
         final = map_tree(lambda leaf: leaf[i], last)
         return EpisodeEnd(i, episode, map_tree(lambda leaf: np.array(_array(leaf)), final))
 
+    @cached_property
+    def has_expert(self) -> bool:  # type: ignore[override]
+        if hasattr(self.env, "expert_action"):
+            return True
+        return hasattr(self.env, "call") and all(self.env.call("has_wrapper_attr", "expert_action"))
+
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
-        for i, action in enumerate(self._call("expert_action")):
+        if not self.has_expert:
+            raise ExperimentError(
+                f"the vector environment {self.env} has no expert_action()",
+                "give its environments, or itself, a method expert_action()",
+            )
+        own: Any = getattr(self.env, "expert_action", None)
+        for i, action in enumerate(own() if own else self.env.call("expert_action")):  # type: ignore[attr-defined]
             available[i] = action is not None
             try:
                 actions[i] = 0 if action is None else from_environment(self.action_space, action)
@@ -104,17 +117,6 @@ class VectorEnvironments(Environments):
         for env in getattr(self.env, "envs", ()):
             if env.has_wrapper_attr("advance_scene"):
                 env.get_wrapper_attr("advance_scene")()
-
-    def _call(self, method: str) -> Any:
-        if hasattr(self.env, method):
-            return getattr(self.env, method)()
-        try:
-            return self.env.call(method)  # type: ignore[attr-defined]
-        except AttributeError as error:
-            raise ExperimentError(
-                f"the vector environment {self.env} has no {method}()",
-                f"give its environments, or itself, a method {method}()",
-            ) from error
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {
