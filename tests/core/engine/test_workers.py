@@ -1,0 +1,103 @@
+"""Several workers, as real processes joined by gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from trainctl.core.engine.workers import Fleet, SingleWorker, is_one_of_many
+
+HEAD = """
+import json, sys, torch
+torch.set_num_threads(1)
+from trainctl.core.engine.workers import worker_group
+with worker_group(torch.device("cpu"), timeout=60) as workers:
+    answer = None
+"""
+
+
+def in_workers(count: int, body: str) -> list[Any]:
+    """Run the lines in `count` workers; each sets `answer`, which is given back by rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lines = HEAD + "".join(f"    {line}\n" for line in body.splitlines()) + "print(json.dumps(answer))\n"
+    processes = []
+    for rank in range(count):
+        place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", lines], stdout=subprocess.PIPE, env={**os.environ, **place}, text=True
+            )
+        )
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count
+    return [json.loads(output) for output in outputs]
+
+
+def test_a_group_of_one_has_nobody_to_ask() -> None:
+    workers = SingleWorker()
+    assert workers.gather([3]) == [[3]]
+    assert workers.from_first("a") == "a"
+    assert not workers.any(False)
+
+
+def test_workers_hear_each_other() -> None:
+    body = """
+tensor = torch.tensor([1.0, workers.rank])
+workers.sum_tensors([tensor])
+own = {"rank": workers.rank, "text": "x" * (5 * workers.rank)}
+answer = [tensor.tolist(), workers.gather(own), workers.from_first([workers.rank]), workers.any(workers.rank == 2)]
+"""
+    everything = [{"rank": rank, "text": "x" * (5 * rank)} for rank in range(3)]
+    assert in_workers(3, body) == [[[3.0, 3.0], everything, [0], True]] * 3
+
+
+def test_uneven_shares_give_the_gradient_of_the_mean_over_all_samples() -> None:
+    body = """
+from trainctl.core.engine.gradients import backward
+torch.manual_seed(0)
+model = torch.nn.Linear(3, 1).double()
+unused = torch.nn.Linear(1, 1).double()
+data = torch.arange(21, dtype=torch.float64).view(7, 3) / 10
+own = data[:4] if workers.rank == 0 else data[4:]
+parameters = [*model.parameters(), *unused.parameters()]
+loss = backward(model(own).square().mean(), len(own), parameters, workers)
+answer = [loss.item(), [None if p.grad is None else p.grad.tolist() for p in parameters]]
+torch.manual_seed(0)
+model = torch.nn.Linear(3, 1).double()
+alone = model(data).square().mean()
+alone.backward()
+answer += [alone.item(), [p.grad.tolist() for p in model.parameters()]]
+"""
+    for loss, gradients, alone, expected in in_workers(2, body):
+        assert loss == pytest.approx(alone, rel=1e-12)
+        assert gradients[2:] == [None, None]
+        assert gradients[0][0] == pytest.approx(expected[0][0], rel=1e-12)
+        assert gradients[1] == pytest.approx(expected[1], rel=1e-12)
+
+
+def test_what_is_not_finite_on_one_worker_is_not_finite_on_all() -> None:
+    body = """
+from trainctl.core.engine.gradients import backward
+weight = torch.nn.Parameter(torch.ones(2))
+factor = float("nan") if workers.rank == 1 else 1.0
+loss = backward(weight.sum() * factor, 4, [weight], workers)
+answer = [bool(torch.isfinite(loss)), bool(torch.isfinite(weight.grad).any())]
+"""
+    assert in_workers(2, body) == [[False, False]] * 2
+
+
+def test_only_the_launchers_variables_make_a_worker() -> None:
+    assert not is_one_of_many({})
+    assert not is_one_of_many({"WORLD_SIZE": "1"})
+    assert is_one_of_many({"WORLD_SIZE": "2"})
+    assert Fleet().is_single
+    assert not Fleet(nproc=2).is_single
+    assert not Fleet(nnodes="1:4").is_single

@@ -1,0 +1,103 @@
+"""The same experiment on two workers: `trainctl run --nproc 2`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.end_to_end.runs import EXPERIMENT
+
+NAN_ON_ONE_WORKER = """
+import os
+import gymnasium
+import numpy as np
+
+
+class PoisonedAtOnce(gymnasium.Wrapper):
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        poison = float("nan") if os.environ.get("RANK") == "1" else 0.0
+        return (observation + poison).astype(np.float32), reward, terminated, truncated, info
+
+
+def poisoned():
+    return PoisonedAtOnce(gymnasium.make("CartPole-v1"))
+"""
+STOP_SOON = "early_stopping_criterion=StopWhenMetricReaches('episode/return', 1.0, consecutive_intervals=2)"
+
+
+def command(folder: Path, name: str, *options: str) -> list[str]:
+    """`trainctl run` of the small experiment with two workers."""
+    file = folder / "small.py"
+    if not file.exists():
+        file.write_text(EXPERIMENT)
+    words = [sys.executable, "-m", "trainctl", "run", str(file), "--runs-dir", str(folder / "runs"), "--name", name]
+    return [*words, "--seed", "1", "--nproc", "2", "--plain", "--json", *options]
+
+
+def train(folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(command(folder, name, *options), capture_output=True, text=True, timeout=240, check=False)
+
+
+def weights(process: subprocess.CompletedProcess[str] | None, folder: Path, name: str) -> str:
+    """SHA-256 of the last checkpoint's model."""
+    assert process is None or process.returncode == 0, process.stderr
+    last = max((folder / "runs" / name / "checkpoints").glob("step-*"))
+    assert last.name == "step-000000002000"
+    return hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
+
+
+def record(folder: Path, name: str) -> dict[str, Any]:
+    return dict(json.loads((folder / "runs" / name / "run.json").read_text()))
+
+
+def test_two_workers_repeat_and_survive_the_death_of_one(tmp_path: Path) -> None:
+    first = weights(train(tmp_path, "first", "--set", "save=200"), tmp_path, "first")
+    assert weights(train(tmp_path, "again", "--set", "save=1"), tmp_path, "again") == first
+
+    process = subprocess.Popen(
+        command(tmp_path, "killed", "--set", "save=200"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    checkpoints = tmp_path / "runs" / "killed" / "checkpoints"
+    while not list(checkpoints.glob("step-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
+    assert json.loads(output)["status"] == "complete"
+    assert weights(None, tmp_path, "killed") == first
+    assert len(record(tmp_path, "killed")["attempts"]) == 2
+
+
+def worker_of(launcher: int) -> int:
+    """The last child of a process: one of its workers."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return int(children[-1])
+
+
+def test_one_early_stop_counts_for_all(tmp_path: Path) -> None:
+    source = EXPERIMENT.replace("save_interval=own", f"save_interval=own, {STOP_SOON}")
+    (tmp_path / "small.py").write_text(source.replace("PipelineStage,", "PipelineStage, StopWhenMetricReaches,"))
+    process = train(tmp_path, "stopped")
+    assert process.returncode == 0, process.stderr
+    assert [(stage["steps"], stage["reason"]) for stage in record(tmp_path, "stopped")["stages"]] == [
+        (800, "stopped early"),
+        (800, "stopped early"),
+    ]
+
+
+def test_a_nan_on_one_worker_ends_all_with_6(tmp_path: Path) -> None:
+    source = NAN_ON_ONE_WORKER + EXPERIMENT.replace('environment="CartPole-v1"', "environment=poisoned")
+    (tmp_path / "small.py").write_text(source)
+    process = train(tmp_path, "poisoned")
+    assert process.returncode == 6, process.stderr
+    assert "non-finite" in process.stderr
