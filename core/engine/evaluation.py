@@ -14,6 +14,7 @@ from ..experiment import EnvironmentSource
 from ..tree import map_tree
 from .collector import initial_memory
 from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
+from .failures import FailureBudget
 from .seeding import set_seed, stream, untouched_global_random_state
 
 MOST_ENVIRONMENTS = 16
@@ -36,7 +37,8 @@ def evaluate(
 ) -> list[Episode]:
     """Play this many episodes. The same arguments give the same episodes, whatever else draws random numbers.
 
-    deterministic: take the most probable action; False: sample.
+    deterministic: take the most probable action; False: sample. An episode in which the environment fails is played
+    anew; raises EnvironmentFailure if that happens too often.
     """
     num_envs = min(episodes, MOST_ENVIRONMENTS)
     with untouched_global_random_state():
@@ -63,6 +65,7 @@ def _play(
     memory = initial_memory(model, n, device)
     masks = torch.zeros(1, n, device=device)
     played: list[Episode] = []
+    failures, steps = FailureBudget(), 0
     environments.reset(observations)
     while left.any():
         shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(device), observations)
@@ -76,6 +79,8 @@ def _play(
         row.terminated[:], row.truncated[:], row.valid[:] = False, False, True
         ends = environments.step(act(actions[0].numpy(force=True)), row)
         masks = torch.from_numpy(row.valid[None].astype(np.float32)).to(device)
+        steps += n
+        failures.note((end.failure for end in ends if end.failure is not None), steps)
         for end in ends:
             masks[0, end.environment] = 0.0
             if end.episode is not None and left[end.environment] > 0:
