@@ -88,7 +88,8 @@ def to_environment(space: gymnasium.Space[Any]) -> Callable[[np.ndarray], np.nda
 def from_environment(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
     """An action of the environment as the policy would give it. Raises ValueError if it is not in the space."""
     given = np.asarray(action)
-    array = given.astype(space.dtype) if np.can_cast(given.dtype, space.dtype, "same_kind") else given
+    dtype = np.dtype(space.dtype)
+    array = given.astype(dtype) if np.can_cast(given.dtype, dtype, "same_kind") else given
     if not space.contains(array if space.shape else array.item()):
         raise ValueError(f"{action!r} is not in {space}")
     if isinstance(space, spaces.Discrete):

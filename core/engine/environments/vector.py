@@ -79,7 +79,7 @@ class VectorEnvironments(Environments):
         return EpisodeEnd(i, episode, map_tree(lambda leaf: np.array(_array(leaf)), final))
 
     @cached_property
-    def has_expert(self) -> bool:  # type: ignore[override]
+    def has_expert(self) -> bool:
         if hasattr(self.env, "expert_action"):
             return True
         return hasattr(self.env, "call") and all(self.env.call("has_wrapper_attr", "expert_action"))
@@ -107,16 +107,10 @@ class VectorEnvironments(Environments):
         ]
         if hasattr(self.env, "advance_scene"):
             self.env.advance_scene()
-        else:
-            self._advance_each_scene()
+        elif hasattr(self.env, "call") and all(self.env.call("has_wrapper_attr", "advance_scene")):
+            self.env.call("advance_scene")
         self.reset(observations)
         return cut_off
-
-    def _advance_each_scene(self) -> None:
-        """Of the environments that are in this process: those of others cannot be asked what they know."""
-        for env in getattr(self.env, "envs", ()):
-            if env.has_wrapper_attr("advance_scene"):
-                env.get_wrapper_attr("advance_scene")()
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {

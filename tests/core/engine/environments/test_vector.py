@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tests.toys import CountingEnv, DictEnv, ExpertEnv, IdentityEnv, MeasuringEnv, SceneEnv
 from trainctl.core.engine.environments import Row, allocate, observation_layout
@@ -197,15 +197,40 @@ def test_a_missing_expert_is_an_error_of_the_experiment() -> None:
 
 @every_mode
 def test_new_scenes_cut_off_the_episodes_that_have_begun(mode: AutoresetMode) -> None:
-    environments = group(mode, SceneEnv([(1, "terminated")]), SceneEnv(), CountingEnv())
+    environments = group(mode, SceneEnv([(1, "terminated")]), SceneEnv())
     observations = rows(environments)
     environments.reset(observations)
-    step(environments, [0, 1, 0], observations)
-    cut_off = environments.advance_scenes(observations)
-    assert cut_off == [(11.0, 1, {}), (10.0, 1, {})]
-    assert (observations[:, 0] // 10_000).tolist() == [1, 1, 0]
-    row, _ = step(environments, [0, 0, 0], observations)
+    step(environments, [0, 1], observations)
+    assert environments.advance_scenes(observations) == [(11.0, 1, {})]
+    assert (observations[:, 0] // 10_000).tolist() == [1, 1]
+    row, _ = step(environments, [0, 0], observations)
     assert row.valid.all()
+
+
+def test_environments_that_know_no_scenes_begin_new_episodes() -> None:
+    environments = group(AutoresetMode.SAME_STEP, CountingEnv())
+    observations = rows(environments)
+    environments.reset(observations)
+    environments.advance_scenes(observations)
+    assert observations.tolist() == [[100]]
+
+
+def test_environments_in_processes_of_gymnasiums_are_asked_alike() -> None:
+    environments = VectorEnvironments(AsyncVectorEnv([SceneExpert] * 2), first_index=0, seed=1)
+    observations, actions, available = rows(environments), np.zeros(2, np.int64), np.zeros(2, bool)
+    environments.reset(observations)
+    environments.expert_actions(actions, available)
+    assert (actions.tolist(), available.tolist()) == ([1, 1], [True, True])
+    environments.advance_scenes(observations)
+    assert observations.tolist() == [[10_100], [10_100]]
+    environments.close()
+
+
+class SceneExpert(SceneEnv):
+    """Knows scenes and what to do."""
+
+    def expert_action(self) -> int:
+        return 1
 
 
 class SavedCounting(SyncVectorEnv):
