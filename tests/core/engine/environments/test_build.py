@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import pytest
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+
+from tests.toys import CountingEnv
+from trainctl.core.builder import Builder
+from trainctl.core.engine.environments import build_environments
+from trainctl.core.engine.environments.serial import SerialEnvironments
+from trainctl.core.engine.environments.vector import VectorEnvironments
+from trainctl.core.errors import ExperimentError, UsageError
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["CartPole-v1", CountingEnv, Builder(CountingEnv, {"unit": 0.5}), lambda: gymnasium.make("CartPole-v1")],
+    ids=["id", "class", "Builder", "function"],
+)
+def test_what_gives_one_environment_is_called_for_each(source: Any) -> None:
+    environments = build_environments(source, range(3, 7), 1, "environment")
+    assert isinstance(environments, SerialEnvironments)
+    assert [environment.index for environment in environments.environments] == [3, 4, 5, 6]
+    assert len({id(environment.env) for environment in environments.environments}) == 4
+    environments.close()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [CartPoleVectorEnv, Builder(CartPoleVectorEnv), lambda num_envs: gymnasium.make_vec("CartPole-v1", num_envs)],
+    ids=["class", "Builder", "function"],
+)
+def test_what_takes_num_envs_is_called_once_and_gives_them_all(source: Any) -> None:
+    environments = build_environments(source, range(2, 5), 1, "environment")
+    assert isinstance(environments, VectorEnvironments)
+    assert environments.num_envs == 3
+    environments.close()
+
+
+def fails() -> Any:
+    raise OSError("no such scene")
+
+
+def refuses() -> Any:
+    raise UsageError("not here")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (fails, "cannot be built: OSError: no such scene"),
+        (lambda: 5, r"gave 5 \(int\), not a gymnasium.Env"),
+        (lambda num_envs: CountingEnv(), "not a gymnasium.vector.VectorEnv, since it takes num_envs"),
+        (lambda num_envs: CartPoleVectorEnv(num_envs + 1), "was asked for 2 environments and gave 3"),
+        (Builder(CountingEnv, {"speed": 5}), "speed"),
+    ],
+)
+def test_what_gives_no_environment_is_an_error_of_the_experiment(source: Any, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        build_environments(source, range(2), 1, "environment")
+
+
+def test_an_error_made_for_the_user_is_passed_on() -> None:
+    with pytest.raises(UsageError, match="not here"):
+        build_environments(refuses, range(2), 1, "environment")
