@@ -9,9 +9,12 @@ HOUSE: list[tuple[str, list[str]]] = [
     ("what you type", ["cli"]),
     (
         "one process or many",
-        ["core/engine/__init__", "core/engine/launch", "core/engine/elastic", "core/engine/changes"],
+        ["core/engine/__init__", "core/engine/launch", "core/engine/elastic"],
     ),
-    ("a rehearsal, and what a run left behind", ["core/engine/dry_run", "core/engine/from_checkpoint"]),
+    (
+        "a rehearsal, and what a run left behind",
+        ["core/engine/dry_run", "core/engine/from_checkpoint", "core/engine/resuming"],
+    ),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
     (
@@ -27,6 +30,9 @@ HOUSE: list[tuple[str, list[str]]] = [
     (
         "the parts",
         [
+            "core/engine/adjustments",
+            "core/engine/building",
+            "core/engine/changes",
             "core/engine/checkpoint",
             "core/engine/checkpoint_content",
             "core/engine/checkpoint_directory",
@@ -42,6 +48,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/origin",
             "core/engine/progress",
             "core/engine/reporting",
+            "core/engine/retention",
             "core/engine/returns",
             "core/engine/reward_normalizer",
             "core/engine/rollout",

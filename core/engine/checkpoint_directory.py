@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -42,6 +43,15 @@ def remove(path: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"the old checkpoint {path} cannot be deleted: {error.strerror}") from error
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def set_aside(paths: Iterable[Path]) -> None:
+    """Take the names of these checkpoints from them: they are listed no longer, and nothing of them is lost."""
+    for path in paths:
+        try:
+            os.rename(path, path.with_name(f"{path.name}.replaced-{secrets.token_hex(4)}"))
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be moved aside: {error.strerror}") from error
 
 
 def cannot_write(target: Path, needed: int, error: Exception) -> str:

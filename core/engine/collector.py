@@ -169,9 +169,10 @@ class RolloutCollector:
             metrics.add_scalars({"teacher_forcing/probability": np.mean(self._probabilities)}, int(valid.sum()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the environments are, the next observations, their masks and the model's memory."""
+        """Where the environments are, the next observations, their masks, the model's memory, and unreported episodes."""
         return {
             "environments": self.environments.state_dict(),
+            "episodes": [list(episode) for episode in self.episodes],
             "observations": map_tree(torch.from_numpy, self.observations),
             "masks": torch.from_numpy(self.masks),
             "memory": self.memory,
@@ -179,6 +180,7 @@ class RolloutCollector:
 
     def load_state_dict(self, state: dict[str, Any]) -> list[str]:
         """Go on from there. Returns what could not be restored, in words; there new episodes have begun."""
+        self.episodes = [Episode(*episode) for episode in state.get("episodes", [])]
         problems = self.environments.load_state_dict(state["environments"], self.observations)
         if problems:
             return problems

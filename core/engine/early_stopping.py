@@ -25,6 +25,11 @@ class StageCriterion:
         has_methods = hasattr(self.criterion, "state_dict") and hasattr(self.criterion, "load_state_dict")
         return has_methods or not getattr(self.criterion, "__dict__", None)
 
+    @property
+    def problems(self) -> list[str]:
+        """What of the criterion cannot be saved, in words."""
+        return [] if self.is_saved else [f"the criterion {self.criterion!r} has no state_dict()/load_state_dict()"]
+
     def ask(self, progress: Progress, interval: ScalarMeanTracker) -> str | None:
         """Why the stage should stop now, or None. An interval without finished episodes is not shown."""
         if "episode/return" not in interval.means():

@@ -11,19 +11,21 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..experiment import EnvironmentSource
-from ..experiment_file import LoadedExperiment, load_experiment
+from ..experiment_file import LoadedExperiment
+from .adjustments import Adjustments, load_adjusted
+from .building import build_model, environment_of_stage, load_model
 from .checkpoint import Checkpoint, newest_valid
 from .device import prepare
 from .environments import build_environments
 from .evaluation import Summary, evaluate, summarize
 from .run_directory import RunDirectory
-from .trainer import build_model, load_model
 
 
 def load_run(directory: RunDirectory) -> LoadedExperiment:
     """The experiment of a run, from the copy of its source."""
     record = directory.read_run()
-    return load_experiment(directory.experiment / record["experiment"], record["settings"])
+    adjustments = Adjustments(**record.get("adjustments", {}))
+    return load_adjusted(directory.experiment / record["experiment"], record["settings"], adjustments)
 
 
 def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -83,6 +85,4 @@ def restored_model(
 
 def environment_at(loaded: LoadedExperiment, checkpoint: Checkpoint) -> EnvironmentSource:
     """The environments of the stage in which a checkpoint was written."""
-    stages = loaded.experiment.pipeline.pipeline_stages[: checkpoint.about.get("stage_index", 0) + 1]
-    own = [stage.environment for stage in stages if stage.environment is not None]
-    return own[-1] if own else loaded.experiment.environment
+    return environment_of_stage(loaded.experiment, checkpoint.about.get("stage_index", 0)).source

@@ -11,18 +11,22 @@ import torch
 
 from ..description import describe, plain
 from ..errors import TrainctlError, UsageError
-from ..experiment_file import LoadedExperiment, load_experiment, source_files
-from .changes import refuse_changes
+from ..experiment_file import LoadedExperiment, source_files
+from .adjustments import load_adjusted
+from .building import load_model
+from .changes import changes, refuse_changes
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
+from .checkpoint_directory import set_aside
 from .device import prepare
 from .from_checkpoint import chosen_checkpoint, load_run
-from .options import Outcome, RunOptions
+from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .progress import Progress
 from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
+from .resuming import change_run, newer_than
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
 from .tensorboard_sink import TensorBoardSink
-from .trainer import Trainer, load_model
+from .trainer import Trainer
 from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
 
 FINAL = {2, 3, 4, 6}
@@ -54,7 +58,7 @@ def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
 
     The experiment is built before anything is written.
     """
-    loaded = load_experiment(options.experiment, options.settings)
+    loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not is_finished(existing):
         _check_same(existing, loaded, options)
@@ -73,15 +77,18 @@ def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
             return _train(directory, trainer, loaded, display, "new run", None, "bit-exact")
 
 
-def resume(path: Path, display: Display, device: str | None = None, fleet: Fleet = ONE_PROCESS) -> Outcome:
+def resume(
+    path: Path, display: Display, device: str | None = None, fleet: Fleet = ONE_PROCESS, wish: Wish = AS_IT_WAS
+) -> Outcome:
     """Go on with a run (its newest valid checkpoint) or with one of its checkpoints; from the start if it has none."""
     directory = RunDirectory.of_checkpoint(path)
+    path = change_run(path, directory, wish, display.warn)
     if not fleet.is_single:
         return _resume_with_workers(path, directory, device, fleet)
     record = directory.read_run()
+    _refuse_to_repeat_a_failure(record)
     prepared = prepare(device or record["device"], record["deterministic"], record["threads"])
     with worker_group(prepared) as workers, _lock(directory, workers):
-        _refuse_to_repeat_a_failure(record)
         loaded = load_run(directory)
         if workers.is_first:
             remove_leftovers(directory.checkpoints)
@@ -91,6 +98,8 @@ def resume(path: Path, display: Display, device: str | None = None, fleet: Fleet
             trainer.build()
             _initialize(trainer, Path(record["init_from"]) if record.get("init_from") else None)
             return _train(directory, trainer, loaded, display, "no checkpoint yet: from the start", None, "bit-exact")
+        if workers.is_first:
+            set_aside(newer_than(checkpoint, directory))
         trainer.sinks = _sinks(directory, display, checkpoint.step, workers)
         problems = [problem for own in workers.gather(trainer.restore(checkpoint)) for problem in own]
         if trainer.is_finished:
@@ -98,7 +107,7 @@ def resume(path: Path, display: Display, device: str | None = None, fleet: Fleet
             return _outcome(directory, trainer, "complete", already_complete=True)
         for problem in dict.fromkeys(problems):
             display.warn(problem)
-        guarantee = _guarantee(checkpoint, problems, workers)
+        guarantee = _guarantee(checkpoint, problems, trainer)
         message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"
         return _train(directory, trainer, loaded, display, message, checkpoint.path.name, guarantee)
 
@@ -125,7 +134,9 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -
         device=options.device,
         deterministic=options.deterministic,
         threads=torch.get_num_threads(),
-        init_from=None if options.init_from is None else str(options.init_from.resolve()),
+        init_from=None if options.init_from is None else str(_weights(options.init_from).path.resolve()),
+        adjustments=options.adjustments.to_json(),
+        keep=options.keep,
     )
     return directory
 
@@ -155,18 +166,23 @@ def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunO
         f"  start a new run from these weights:   trainctl run {options.experiment} --init-from {path}\n"
         "  start a new run:                      choose another --name"
     )
-    refuse_changes(before, {"seed": options.seed, **describe(loaded.experiment)}, ways_on)
+    refuse_changes(changes(before, {"seed": options.seed, **describe(loaded.experiment)}), ways_on)
 
 
 def _initialize(trainer: Trainer, init_from: Path | None) -> None:
     """Begin with the weights of another run, if there is one; everything else begins anew."""
     if init_from is None:
         return
+    source = _weights(init_from)
+    load_model(trainer.model, source)
+    trainer.about["init_from"] = str(source.path)
+
+
+def _weights(init_from: Path) -> Checkpoint:
     source = chosen_checkpoint(init_from, RunDirectory.of_checkpoint(init_from), lambda text: None)
     if source is None:
         raise UsageError(f"{init_from} has no checkpoint to take weights from")
-    load_model(trainer.model, source)
-    trainer.about["init_from"] = str(source.path)
+    return source
 
 
 def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None, fleet: Fleet) -> Outcome:
@@ -186,12 +202,12 @@ def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None
 
 def _refuse_to_repeat_a_failure(record: dict[str, Any]) -> None:
     """Workers that the launcher starts again after a failure that would only be repeated give up at once."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and record["attempts"]:
-        code = record["attempts"][-1].get("exit_code", 0)
-        if code in FINAL:
-            error = TrainctlError(record["attempts"][-1].get("error", "the attempt before failed"))
-            error.exit_code = code
-            raise error
+    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    has_failed = bool(record["attempts"]) and record["attempts"][-1]["status"] == "failed"
+    if is_restart and has_failed and record.get("exit_code") in FINAL:
+        error = TrainctlError(record["error"])
+        error.exit_code = record["exit_code"]
+        raise error
 
 
 def _train(
@@ -210,6 +226,7 @@ def _train(
     trainer.warn = trainer.failures.warn = display.warn
     trainer.failures.record = directory.record_failure
     trainer.checkpoints = directory.checkpoints
+    trainer.keep = directory.read_run().get("keep")
     trainer.about["guarantee"] = guarantee
     if checkpoint is None:
         trainer.sinks = _sinks(directory, display, 0, workers)
@@ -256,10 +273,10 @@ def _sinks(directory: RunDirectory, display: Display, start_step: int, workers: 
     return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
 
 
-def _guarantee(checkpoint: Checkpoint, problems: list[str], workers: WorkerGroup) -> str:
+def _guarantee(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) -> str:
     """The weakest of what the checkpoint promised and what this resume can."""
     now: str = "exact-state" if problems else "bit-exact"
-    if checkpoint.manifest["workers"] != workers.world_size:
+    if checkpoint.manifest["workers"] != trainer.workers.world_size or trainer.has_changed:
         now = "continued"
     before: str = checkpoint.about.get("guarantee", "bit-exact")
     return max(before, now, key=GUARANTEES.index)

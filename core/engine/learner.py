@@ -153,6 +153,14 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 
+    def go_on_with_new_settings(self, state: Mapping[str, Any], total_steps: int, same_optimizer: bool) -> None:
+        """Keep the saved moments if the optimizer is of the same class, but not the saved hyperparameters."""
+        self.restart_optimizer()
+        if same_optimizer:
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
+        self.restart_schedule(state["schedule"]["first_step"])
+        self.schedule.advance(total_steps)
+
 
 class Statistics:
     """Means of scalars over minibatches, kept on the device until they are asked for."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .adjustments import NO_ADJUSTMENTS, Adjustments
 from .workers import ONE_PROCESS, Fleet, is_one_of_many
 
 
@@ -18,6 +19,8 @@ class RunOptions:
     * seed: whole number ≥ 0. device, deterministic: see `device.prepare`.
     * name: of the run directory; None: made up. runs_dir: where run directories are.
     * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
+    * keep: how many checkpoints stay, beside each stage's last; None: all.
+    * adjustments: what is changed without touching the file.
     * fleet: how many workers.
     """
 
@@ -29,7 +32,29 @@ class RunOptions:
     name: str | None = None
     runs_dir: Path = Path("runs")
     init_from: Path | None = None
+    keep: int | None = None
+    adjustments: Adjustments = NO_ADJUSTMENTS
     fleet: Fleet = ONE_PROCESS
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a resume wants changed in a run.
+
+    * experiment: the file to go on with; None: the run's own copy. settings: more of `--set`, as name -> text.
+    * extend_steps: added to the budget of the last stage.
+    * from_stage: begin this stage again from its start; None: go on where the run is.
+    * allow_changes: also go on where the training becomes another.
+    """
+
+    experiment: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    extend_steps: int = 0
+    from_stage: str | None = None
+    allow_changes: bool = False
+
+
+AS_IT_WAS = Wish()
 
 
 @dataclass(frozen=True)

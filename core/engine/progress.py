@@ -47,6 +47,13 @@ class Progress:
         self.stage_steps = self.stage_rollouts = 0
         self.stage_ended = None
 
+    def change_budget(self, budget: int) -> None:
+        """The current stage gets another budget; if it had ended because its steps were taken it may go on."""
+        self.stage_budget = budget
+        if self.stage_ended == STEPS_TAKEN and not self.budget_is_spent():
+            self.stage_ended = None
+            self.stages.pop()
+
     def count_rollout(self, steps: int) -> None:
         """One rollout of this many steps was collected and learned from."""
         self.total_steps += steps

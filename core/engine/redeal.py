@@ -8,6 +8,16 @@ import torch
 
 from ..metrics import ScalarMeanTracker
 from ..tree import map_tree
+from .checkpoint import Checkpoint
+from .workers import WorkerGroup
+
+
+def own_states(checkpoint: Checkpoint, workers: WorkerGroup, indices: range) -> dict[str, Any]:
+    """What this worker had; dealt anew if there were more or fewer workers."""
+    before = checkpoint.manifest["workers"]
+    if before == workers.world_size:
+        return checkpoint.own(workers.rank)
+    return redealt([checkpoint.own(rank) for rank in range(before)], indices, workers.rank)
 
 
 def redealt(states: list[dict[str, Any]], indices: range, rank: int) -> dict[str, Any]:
@@ -33,6 +43,7 @@ def _collector(states: list[dict[str, Any]], indices: range) -> dict[str, Any]:
         environments |= state["environments"]
     return {
         "environments": environments,
+        "episodes": [episode for state in states for episode in state["episodes"]] if indices.start == 0 else [],
         "observations": map_tree(lambda *own: _own(own, indices), *(state["observations"] for state in states)),
         "masks": _own([state["masks"] for state in states], indices),
         "memory": None if states[0]["memory"] is None else _own([state["memory"] for state in states], indices),

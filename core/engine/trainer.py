@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..builder import Builder
+from ..description import describe
 from ..early_stopping import NeverEarlyStoppingCriterion
-from ..errors import CheckpointError, ExperimentError, TrainctlError
-from ..experiment import EnvironmentSource, Experiment
+from ..errors import CheckpointError, ExperimentError, NonFiniteError, TrainctlError
+from ..experiment import Experiment
 from ..metrics import ScalarMeanTracker
 from ..pipeline import PipelineStage
 from ..shares import evenly_distribute_count_into_bins
+from .building import build_model, environment_of_stage, load_model
+from .changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
 from .checkpoint import Checkpoint, Stateful, save_checkpoint
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
@@ -25,8 +27,9 @@ from .failures import FailureBudget
 from .learner import Learner, WeightedLoss
 from .off_policy import NoOffPolicy, OffPolicyUpdater
 from .progress import Progress
-from .redeal import redealt
+from .redeal import own_states
 from .reporting import Sinks
+from .retention import retain
 from .reward_normalizer import RawRewards, RewardNormalizer
 from .seeding import GlobalRandomState, derived_seed, set_seed
 from .stage_runner import StageRunner
@@ -46,7 +49,9 @@ class Trainer:
     * checkpoints: the directory in which checkpoints are written.
     * stop_requested: asked after each rollout; True saves and leaves.
     * warn: told what the user should know.
+    * dump: keeps what is needed to repeat an update with non-finite numbers.
     * about: goes into every checkpoint's manifest.
+    * keep: how many checkpoints stay, beside each stage's last; None: all.
     """
 
     experiment: Experiment
@@ -57,7 +62,9 @@ class Trainer:
     checkpoints: Path = Path("checkpoints")
     stop_requested: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda text: None
+    dump: Callable[[NonFiniteError], object] = lambda error: None
     about: dict[str, Any] = field(default_factory=dict)
+    keep: int | None = None
 
     def __post_init__(self) -> None:
         self.pipeline = self.experiment.pipeline
@@ -70,6 +77,8 @@ class Trainer:
         self.environments_per_worker = shares
         first = sum(shares[: self.workers.rank])
         self.indices = range(first, first + shares[self.workers.rank])
+        self.description = describe(self.experiment)
+        self.changes: list[Change] = []  # since the checkpoint was written
         self.progress = Progress()
         self.metrics = ScalarMeanTracker()
         self.rewards = RewardNormalizer() if self.experiment.normalize_rewards else RawRewards()
@@ -106,6 +115,7 @@ class Trainer:
 
     def train(self) -> bool:
         """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
+        self._warn_of_criteria()
         if self.progress.stage_ended is not None:
             self.progress.next_stage()
         while self.progress.stage_index < len(self.stages):
@@ -115,6 +125,8 @@ class Trainer:
             try:
                 ended = self._runner(stage).run()
             except TrainctlError as error:
+                if isinstance(error, NonFiniteError):
+                    self.dump(error)
                 raise error.within(f"stage {self.stage_name!r}") from error.__cause__
             if not ended:
                 return False
@@ -132,6 +144,12 @@ class Trainer:
     def stage_name(self) -> str:
         """The name of the current stage; of the last one when all are done."""
         return self.stage_names[min(self.progress.stage_index, len(self.stages) - 1)]
+
+    def _warn_of_criteria(self) -> None:
+        for stage, name in zip(self.stages, self.stage_names, strict=True):
+            criterion = stage.early_stopping_criterion
+            for problem in StageCriterion(criterion, self.workers).problems if criterion else ():
+                self.warn(f"stage {name!r}: {problem}, so a resumed run may stop it elsewhere")
 
     def _begin(self, stage: PipelineStage) -> None:
         """Enter a stage for the first time."""
@@ -206,10 +224,7 @@ class Trainer:
         self.sinks.note("pipeline/stage_ends", f"{record['name']}: {text}{explanation}", self.progress.total_steps)
 
     def _build_environments(self, stage_index: int) -> Any:
-        sources = [stage.environment for stage in self.stages[: stage_index + 1]]
-        own = max((index for index, source in enumerate(sources) if source is not None), default=None)
-        source: EnvironmentSource = self.experiment.environment if own is None else sources[own]  # type: ignore[assignment]
-        purpose = "environment" if own is None else f"environment of stage {own}"
+        source, purpose = environment_of_stage(self.experiment, stage_index)
         processes, timeout = self.experiment.environment_processes, self.experiment.environment_timeout
         return build_environments(source, self.indices, self.seed, purpose, processes, timeout)
 
@@ -221,6 +236,9 @@ class Trainer:
         except CheckpointError as error:
             self.progress.last_save = before  # so that it is tried again after the next rollout
             self.warn(f"no checkpoint at {self.progress.total_steps:,} steps: {error}")
+            return
+        if self.workers.is_first:
+            retain(self.checkpoints, self.keep, self.warn)
 
     def _write_checkpoint(self) -> None:
         states = {name: part.state_dict() for name, part in self.parts().items()}
@@ -232,6 +250,7 @@ class Trainer:
             {name: state for name, state in states.items() if name in OF_EACH_WORKER},
             {
                 **self.about,
+                "experiment": self.description,
                 "total_steps": self.progress.total_steps,
                 "stage": self.stage_name,
                 "stage_index": self.progress.stage_index,
@@ -241,59 +260,38 @@ class Trainer:
         )
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
-        """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact."""
+        """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact.
+
+        Where the experiment has changed since then the experiment counts, and what it says nothing of goes on.
+        """
         shared = checkpoint.shared()
         self.progress.load_state_dict(shared["progress"])
-        self.build(min(self.progress.stage_index, len(self.stages) - 1))
-        if self.progress.stage_index < len(self.stages):
-            self._build_stage_parts(self.stages[self.progress.stage_index])
+        index = min(self.progress.stage_index, len(self.stages) - 1)
+        before = checkpoint.about.get("experiment", self.description)
+        self.changes = list(changes(before, self.description))
+        self.build(index)
+        self._build_stage_parts(self.stages[index])
         load_model(self.model, checkpoint)
-        saved = {**shared, **self._own_states(checkpoint)}
-        problems: list[str] = []
+        anew = parts_begun_anew(self.changes, index)
+        saved = {**shared, **own_states(checkpoint, self.workers, self.indices)}
+        problems = [f"the experiment has changed, so this begins anew: {name}" for name in anew]
         for name, part in self.parts().items():
-            if name in saved:
+            if name in saved and name not in anew:
                 problems += part.load_state_dict(saved[name]) or []
-        if not self.criterion.is_saved:
-            problems.append(f"the criterion {self.criterion.criterion!r} has no state_dict()/load_state_dict()")
-        return problems
+        if any(change.concerns("optimizer", "lr_scheduler") for change in self.changes):
+            same = before["optimizer"]["build"] == self.description["optimizer"]["build"]
+            self.learner.go_on_with_new_settings(saved["learner"], self.progress.total_steps, same)
+        if budget_of(before, index) != budget_of(self.description, index):
+            self.progress.change_budget(self._budget(self.stages[index]))
+        return problems + self.criterion.problems
 
-    def _own_states(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """What this worker had; dealt anew if there were more or fewer workers."""
-        workers = checkpoint.manifest["workers"]
-        if workers == self.workers.world_size:
-            return checkpoint.own(self.workers.rank)
-        return redealt([checkpoint.own(rank) for rank in range(workers)], self.indices, self.workers.rank)
+    @property
+    def has_changed(self) -> bool:
+        """Whether the experiment would train otherwise than when the checkpoint was written."""
+        return any(change.kind == CHANGES_TRAINING for change in self.changes)
 
     def close(self) -> None:
         """Release environments and sinks."""
         if hasattr(self, "collector"):
             self.collector.environments.close()
         self.sinks.close()
-
-
-def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give the model the checkpoint's parameters. Raises CheckpointError if they do not fit."""
-    try:
-        model.load_state_dict(checkpoint.model())
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint.path.name} does not fit the experiment's model: {error}",
-            "a checkpoint can be loaded into a model of the same shapes only",
-        ) from error
-
-
-def build_model(experiment: Experiment, observation_space: Any, action_space: Any, seed: int) -> nn.Module:
-    """The experiment's model for these spaces, with parameters that follow from the seed alone."""
-    set_seed(derived_seed(seed, "model"))
-    try:
-        model = experiment.model(observation_space=observation_space, action_space=action_space)
-    except TrainctlError:
-        raise
-    except Exception as error:
-        raise ExperimentError(
-            f"the model cannot be built for observations {observation_space} and actions {action_space}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ExperimentError(f"the model builder gave {model!r}, not a torch.nn.Module")
-    return model

@@ -1,0 +1,57 @@
+"""From an experiment to its model and its environments."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ..errors import CheckpointError, ExperimentError, TrainctlError
+from ..experiment import EnvironmentSource, Experiment
+from .checkpoint import Checkpoint
+from .seeding import derived_seed, set_seed
+
+
+class StageEnvironment(NamedTuple):
+    """What a stage trains in, and the purpose from which its environments' seeds come."""
+
+    source: EnvironmentSource
+    purpose: str
+
+
+def environment_of_stage(experiment: Experiment, stage_index: int) -> StageEnvironment:
+    """The environment of the nearest stage up to this one that has its own; else the experiment's."""
+    stages = experiment.pipeline.pipeline_stages[: stage_index + 1]
+    own = [(index, stage.environment) for index, stage in enumerate(stages) if stage.environment is not None]
+    if not own:
+        return StageEnvironment(experiment.environment, "environment")
+    index, source = own[-1]
+    return StageEnvironment(source, f"environment of stage {index}")
+
+
+def build_model(experiment: Experiment, observation_space: Any, action_space: Any, seed: int) -> nn.Module:
+    """The experiment's model for these spaces, with parameters that follow from the seed alone."""
+    set_seed(derived_seed(seed, "model"))
+    try:
+        model = experiment.model(observation_space=observation_space, action_space=action_space)
+    except TrainctlError:
+        raise
+    except Exception as error:
+        raise ExperimentError(
+            f"the model cannot be built for observations {observation_space} and actions {action_space}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ExperimentError(f"the model builder gave {model!r}, not a torch.nn.Module")
+    return model
+
+
+def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give the model the checkpoint's parameters. Raises CheckpointError if they do not fit."""
+    try:
+        model.load_state_dict(checkpoint.model())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint.path.name} does not fit the experiment's model: {error}",
+            "a checkpoint can be loaded into a model of the same shapes only",
+        ) from error
