@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from .captured_output import CapturedOutput
 from .displays import FIRST_TAGS, QuietDisplay
 from .text import duration, number, sparkline
 
@@ -55,10 +55,14 @@ class StageLine(NamedTuple):
 
 
 class LiveDisplay(QuietDisplay):
-    """A picture on stderr, redrawn by a thread of its own that only reads: the training never waits for it."""
+    """A picture on stderr, redrawn by a thread of its own that only reads: the training never waits for it.
+
+    What others write to the terminal meanwhile appears above it.
+    """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._captured = CapturedOutput(lambda line: self._print(Text.from_ansi(line)))
+        self._console = Console(file=self._captured.terminal, highlight=False)
 
     def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
         super().begin(directory, description, progress, message)
@@ -71,7 +75,8 @@ class LiveDisplay(QuietDisplay):
             get_renderable=self._picture,
             console=self._console,
             refresh_per_second=_REFRESHES_PER_SECOND,
-            redirect_stdout=sys.stdout.isatty(),  # what leads to a file or a pipe goes there undisturbed
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._live.start()
 
@@ -89,6 +94,7 @@ class LiveDisplay(QuietDisplay):
         self._print(Text.assemble(("warning: ", "yellow"), text))
 
     def close(self) -> None:
+        self._captured.close()
         if self.directory is not None:
             self._live.stop()
 
@@ -135,10 +141,12 @@ class LiveDisplay(QuietDisplay):
         """A heading and a line for each tag."""
         names = [tag.partition("/")[2] for tag in tags]
         values = [_value(tag, means[tag]) for tag in tags]
-        name_width, value_width = max(map(cell_len, names)), max(map(len, values))
+        value_width = max(map(len, values))
+        trend_width = _TREND + 1 if any(tag in self._trends for tag in tags) else 0
+        name_width = min(max(map(cell_len, names)), _GROUP_WIDTH - value_width - trend_width - 3)
         lines: list[Line] = [[(name.replace("_", " "), "bold")]]
         for tag, own, value in zip(tags, names, values, strict=True):
-            pieces = [(set_cell_size(own, min(name_width, _NAME_WIDTH)), "dim"), (f" {value:>{value_width}}", "")]
+            pieces = [(set_cell_size(own, name_width), "dim"), (f" {value:>{value_width}}", "")]
             lines.append([*pieces, (f" {sparkline(self._trends[tag])}" if tag in self._trends else "", "dim")])
         return lines
 

@@ -70,11 +70,13 @@ MaxRestarts = Annotated[
 
 def settings_of(texts: Iterable[str]) -> dict[str, str]:
     """What `--set` says, as name -> text; of a name given twice the last counts. Raises UsageError without "="."""
-    pairs = [text.partition("=") for text in texts]
-    for name, equals, _ in pairs:
-        if not (name.strip() and equals):
-            raise UsageError(f"--set {name}{equals} is not KEY=VALUE", "write e.g. --set learning_rate=1e-3")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    settings: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals):
+            raise UsageError(f"--set {text} is not KEY=VALUE", "write e.g. --set learning_rate=1e-3")
+        settings[name] = value
+    return settings
 
 
 def fleet_of(

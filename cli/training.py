@@ -27,8 +27,8 @@ def train(begin: Callable[[Display], Outcome], quiet: bool, plain: bool, as_json
     from ..core.engine.workers import is_one_of_many
     from .console import say
 
-    display = _display(quiet, plain)
     with standard_output(reserved=as_json):
+        display = _display(quiet, plain)
         try:
             outcome = begin(display)
         except Exception as error:

@@ -23,8 +23,11 @@ def test_a_run_says_where_it_is_and_what_can_be_typed_next(trainctl: Trainctl, t
     assert lines[0] == "runs/first: new run"
     assert "stage 1 begins: warm up" in lines
     assert [line.split()[:3] for line in lines if line.startswith("   ")] == [
-        ["32", "warm", "up"], ["64", "warm", "up"], ["96", "ppo+imitation", "return"], ["128", "ppo+imitation", "return"],
-    ]  # fmt: skip
+        ["32", "warm", "up"],
+        ["64", "warm", "up"],
+        ["96", "ppo+imitation", "return"],
+        ["128", "ppo+imitation", "return"],
+    ]
     assert lines[-5:] == [
         "complete: 128 steps",
         "  run         runs/first",
@@ -100,19 +103,19 @@ def test_runs_cannot_be_where_a_file_is(trainctl: Trainctl, tmp_path: Path) -> N
 
 
 def test_a_failure_names_the_users_line_the_last_checkpoint_and_the_command_that_goes_on(trainctl: Trainctl) -> None:
-    said = trainctl("run", TINY, "--name", "first", "--set", "falls_at=20")
+    said = trainctl("run", TINY, "--name", "first", "--set", "breaks_at=64")
     assert said.code == 1
     assert "Traceback" not in said.err
     complaint = said.err[said.err.index("error:") :]
-    assert complaint.startswith("error: ValueError: the robot fell over\n  --> ")
-    assert 'raise ValueError("the robot fell over")' in complaint
+    assert complaint.startswith("error: ValueError: the teacher went home\n  --> ")
+    assert 'raise ValueError("the teacher went home")' in complaint
     assert "checkpoints/step-000000000032" in complaint
     assert "trainctl resume --checkpoint runs/first" in complaint
 
 
 @pytest.mark.parametrize("where", ["first", "last", "variable"])
 def test_a_traceback_is_shown_to_whoever_asks(trainctl: Trainctl, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    words = ["run", TINY, "--quiet", "--set", "falls_at=2"]
+    words = ["run", TINY, "--quiet", "--set", "breaks_at=64"]
     if where == "variable":
         monkeypatch.setenv("TRAINCTL_TRACEBACK", "1")
     else:
@@ -121,7 +124,7 @@ def test_a_traceback_is_shown_to_whoever_asks(trainctl: Trainctl, monkeypatch: p
     said = trainctl(*words)
     assert said.code == 1
     assert "Traceback (most recent call last)" in said.err
-    assert "error: ValueError: the robot fell over" in said.err
+    assert "error: ValueError: the teacher went home" in said.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

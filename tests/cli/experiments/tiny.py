@@ -14,9 +14,9 @@ from trainctl.models import MLPActorCritic
 class Balancing(gymnasium.Wrapper):
     """An expert that leans against the fall; knows nothing far from the middle."""
 
-    def __init__(self, prints: bool, falls_at: int) -> None:
+    def __init__(self, prints: bool) -> None:
         super().__init__(gymnasium.make("CartPole-v1"))
-        self.prints, self.falls_at, self.steps = prints, falls_at, 0
+        self.prints, self.steps = prints, 0
 
     def expert_action(self) -> int | None:
         position, _, angle, falling = self.unwrapped.state
@@ -28,21 +28,31 @@ class Balancing(gymnasium.Wrapper):
             print("printed by the user")
             os.write(1, b"written past Python\n")
             subprocess.run(["echo", "said by a child"], check=True)
-        if self.steps == self.falls_at:
-            raise ValueError("the robot fell over")
         return super().step(action)
 
 
+class Fragile(Imitation):
+    """Cannot be computed from so many steps on; 0: always can."""
+
+    def __init__(self, breaks_at: int) -> None:
+        self.breaks_at = breaks_at
+
+    def __call__(self, batch, output):
+        if self.breaks_at and batch.stage_steps >= self.breaks_at:
+            raise ValueError("the teacher went home")
+        return super().__call__(batch, output)
+
+
 def experiment(
-    steps: int = 64, prints: bool = False, falls_at: int = 0, save_interval: int | None = 32, last_steps: int = 64
+    steps: int = 64, prints: bool = False, breaks_at: int = 0, save_interval: int | None = 32, last_steps: int = 64
 ) -> Experiment:
     return Experiment(
-        environment=Builder(Balancing, {"prints": prints, "falls_at": falls_at}),
+        environment=Builder(Balancing, {"prints": prints}),
         num_envs=2,
         model=Builder(MLPActorCritic, {"hidden_sizes": (8,)}),
         pipeline=TrainingPipeline(
             named_losses={
-                "imitation": Builder(Imitation),
+                "imitation": Builder(Fragile, {"breaks_at": breaks_at}),
                 "ppo": Builder(PPO, {"clip_range": 0.1, "clip_decay": LinearDecay(steps=128)}),
             },
             pipeline_stages=[
