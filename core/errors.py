@@ -168,9 +168,12 @@ def refuse(faults: Iterable[Fault]) -> None:
 
 
 def where() -> Location | None:
-    """The innermost line outside trainctl on the call stack: the line of the user's code that led here."""
+    """The innermost line outside trainctl on the call stack: the line of the user's code that led here.
+
+    None where a command, not the user's code, led here.
+    """
     frame = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("trainctl.cli."):
         # "<string>": the __init__ that dataclasses generate
         if not is_ours_or_python(frame.f_globals.get("__name__", "")) and frame.f_code.co_filename != "<string>":
             return Location(frame.f_code.co_filename, frame.f_lineno)
