@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import ExperimentError, Fault, Location, TrainctlError, is_ours_or_python
@@ -28,10 +28,16 @@ def failure_of(error: Exception) -> Failure:
     """What to say about an error. Next steps are the notes that were added to it (`BaseException.add_note`)."""
     notes = list(getattr(error, "__notes__", ()))
     if isinstance(error, ExperimentError):
-        return Failure([str(fault) for fault in error.faults], notes, error.exit_code)
+        place = users_line(error.__cause__) if error.__cause__ else None
+        return Failure([str(_located(fault, place)) for fault in error.faults], notes, error.exit_code)
     if isinstance(error, TrainctlError):
         return Failure([str(error)], notes, error.exit_code)
     return Failure([str(_fault_of(error))], notes, 1)
+
+
+def _located(fault: Fault, place: Location | None) -> Fault:
+    """The fault, at this place if it has none of its own."""
+    return fault if fault.location else replace(fault, location=place)
 
 
 def _fault_of(error: Exception) -> Fault:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.cli.conftest import TINY
+from tests.cli.conftest import TINY, Trainctl
 from trainctl.cli.failures import failure_of, users_line
 from trainctl.core.errors import CheckpointError, ExperimentError, Fault, Location
 from trainctl.core.experiment_file import load_experiment
@@ -46,3 +46,15 @@ def test_where_no_line_of_the_user_ran_nobody_is_blamed() -> None:
     failure = failure_of(raised.value)
     assert failure.exit_code == 1
     assert "no line of the experiment was running" in failure.complaints[0]
+
+
+def test_what_the_users_model_raises_when_it_is_built_is_located_there(trainctl: Trainctl, tmp_path: Path) -> None:
+    broken = TINY.read_text().replace("model=Builder(MLPActorCritic,", "model=Builder(Model,")
+    (tmp_path / "exp.py").write_text(
+        broken + "\n\ndef Model(observation_space, **_):\n    return observation_space.n + 1\n"
+    )
+    said = trainctl("run", "exp.py")
+    assert said.code == 2
+    assert "  --> exp.py:" in said.err
+    assert "return observation_space.n + 1" in said.err
+    assert not (tmp_path / "runs").exists()
