@@ -10,7 +10,7 @@ import torch
 
 from ..core.builder import Builder
 from ..core.engine.schedule import Schedule
-from ..core.errors import ExperimentError
+from ..core.errors import ExperimentError, Fault
 from ..core.experiment import Experiment
 from ..core.pipeline import PipelineStage
 from .text import sparkline
@@ -73,7 +73,8 @@ class _LearningRates:
         except ExperimentError:
             raise
         except Exception as error:
-            raise ExperimentError(f"the optimizer or its schedule cannot be built: {error}") from error
+            text = f"the optimizer or its schedule cannot be built: {type(error).__name__}: {error}"
+            raise ExperimentError([Fault(text, self._optimizer_builder.location)]) from error
 
     def curve(self, begin: int, end: int) -> Curve | None:
         if isinstance(self._schedule.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):

@@ -51,4 +51,4 @@ def resume(
     from .training import train
 
     fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
-    train(lambda display: resume_run(chosen, display, device, fleet), quiet, plain, as_json)
+    train(lambda display: resume_run(chosen, display, device, fleet), fleet, quiet, plain, as_json)

@@ -67,4 +67,4 @@ def run(
         runs_dir=runs_dir,
         fleet=fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain),
     )
-    train(lambda display: start(options, display, ["trainctl", *sys.argv[1:]]), quiet, plain, as_json)
+    train(lambda display: start(options, display, ["trainctl", *sys.argv[1:]]), options.fleet, quiet, plain, as_json)

@@ -17,18 +17,19 @@ from .output import print_document, standard_output
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
     from ..core.engine.options import Outcome
+    from ..core.engine.workers import Fleet
 
 
-def train(begin: Callable[[Display], Outcome], quiet: bool, plain: bool, as_json: bool) -> None:
+def train(begin: Callable[[Display], Outcome], fleet: Fleet, quiet: bool, plain: bool, as_json: bool) -> None:
     """Train under the eyes of a display, then say how it ended. Raises typer.Exit with the exit code.
 
-    An error of the training carries notes: the last checkpoint, and the command that goes on.
+    Of a fleet the first worker has a display of its own on the same terminal, so here only warnings are shown. An error of the training carries notes: the last checkpoint, and the command that goes on.
     """
     from ..core.engine.workers import is_one_of_many
     from .console import say
 
     with standard_output(reserved=as_json):
-        display = _display(quiet, plain)
+        display = _display(quiet or not fleet.is_single, plain)
         try:
             outcome = begin(display)
         except Exception as error:
