@@ -138,7 +138,7 @@ class ExperimentError(TrainctlError):
         self.faults = (Fault(faults, where(), hint),) if isinstance(faults, str) else tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
-    def within(self, part: str) -> TrainctlError:
+    def within(self, part: str) -> ExperimentError:
         """These faults, each saying in which part of the run it was found."""
         return ExperimentError(replace(fault, message=f"{part}: {fault.message}") for fault in self.faults)
 

@@ -9,11 +9,11 @@ HOUSE: list[tuple[str, list[str]]] = [
     ("what you type", ["cli"]),
     (
         "one process or many",
-        ["core/engine/__init__", "core/engine/launch", "core/engine/elastic"],
+        ["core/engine/__init__", "core/engine/launch", "core/engine/elastic", "core/engine/verify_resume"],
     ),
     (
         "a rehearsal, and what a run left behind",
-        ["core/engine/dry_run", "core/engine/from_checkpoint", "core/engine/resuming"],
+        ["core/engine/dry_run", "core/engine/from_checkpoint", "core/engine/resuming", "core/engine/run_comparison"],
     ),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
@@ -24,6 +24,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/evaluation",
             "core/engine/learner",
             "core/engine/off_policy",
+            "core/engine/stage_checks",
             "core/engine/demonstration_recorder",
         ],
     ),

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import gymnasium
 import torch
 from torch import nn
 
 from ..batch import Memory
-from ..errors import ExperimentError
+from ..errors import ExperimentError, TrainctlError, shown
 from ..losses.loss import OffPolicyLossOutput
 from ..pipeline import OffPolicyPipelineComponent
 from ..settings import ResolvedSettings
 from ..tree import map_tree
+from .environments import is_same_space
 from .learner import Learner, Statistics, WeightedLoss
-from .seeding import derived_seed
+from .seeding import derived_seed, untouched_global_random_state
 
 Means = dict[str, tuple[float, float]]
 
@@ -25,6 +27,9 @@ _END = object()
 
 class NoOffPolicy:
     """A stage that learns from its own rollouts only."""
+
+    def check(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
+        """Nothing can be wrong."""
 
     def update(self, settings: ResolvedSettings, stage_steps: int) -> Means:
         """Nothing to learn."""
@@ -63,6 +68,25 @@ class OffPolicyUpdater(NoOffPolicy):
         self.memory: Memory = None
         self._iterator: Iterator[Any] | None = None
 
+    def check(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
+        """Refuse data that is empty, or of other spaces than these, before the training has begun.
+
+        The iterator is built once for that alone, and gives one batch. It tells its spaces, if it does, in attributes
+        `observation_space` and `action_space`.
+        """
+        with untouched_global_random_state():
+            iterator = self._build()
+            for name, wanted in (("observation_space", observation_space), ("action_space", action_space)):
+                found = getattr(iterator, name, wanted)
+                if not is_same_space(found, wanted):
+                    raise ExperimentError(
+                        f"the data of offpolicy_component has another {name} than the environment: "
+                        f"{found} (data), {wanted} (environment)",
+                        "use data that were recorded in this environment, with the same wrappers",
+                    )
+            if next(iterator, _END) is _END:
+                raise _empty()
+
     def update(self, settings: ResolvedSettings, stage_steps: int) -> Means:
         """The component's number of optimizer steps. Returns for each tag its mean and weight (samples)."""
         statistics = Statistics()
@@ -92,10 +116,7 @@ class OffPolicyUpdater(NoOffPolicy):
             self._iterator = self._build()
             batch = next(self._iterator, _END)
         if batch is _END:
-            raise ExperimentError(
-                "the data iterator of offpolicy_component is empty: a fresh one gave no batch",
-                "check data_iterator_builder and, with several workers, that each gets a share of the data",
-            )
+            raise _empty()
         self.position += 1
         return batch
 
@@ -104,7 +125,16 @@ class OffPolicyUpdater(NoOffPolicy):
         workers = self.learner.workers
         seed = derived_seed(self.learner.seed, "off policy", self.key, self.epoch)
         arguments = generator(workers.rank, self.environments_per_worker, seed) if generator else {}
-        return iter(self.component.data_iterator_builder(**arguments))
+        try:
+            return iter(self.component.data_iterator_builder(**arguments))
+        except TrainctlError:
+            raise
+        except Exception as error:
+            raise ExperimentError(
+                f"the data_iterator_builder of offpolicy_component cannot be called with {shown(arguments)}: "
+                f"{type(error).__name__}: {error}",
+                "its keyword arguments come from data_iterator_kwargs_generator; what it returns must be iterable",
+            ) from error
 
     def _on_device(self, leaf: Any) -> Any:
         device = self.learner.parameters[0].device
@@ -140,3 +170,10 @@ class OffPolicyUpdater(NoOffPolicy):
         if taken == self.position:
             return []
         return [f"the off-policy data ended after {taken} of the {self.position} batches that had been taken of it"]
+
+
+def _empty() -> ExperimentError:
+    return ExperimentError(
+        "the data iterator of offpolicy_component is empty: a fresh one gave no batch",
+        "check data_iterator_builder and, with several workers, that each gets a share of the data",
+    )

@@ -32,6 +32,7 @@ from .reporting import Sinks
 from .retention import retain
 from .reward_normalizer import RawRewards, RewardNormalizer
 from .seeding import GlobalRandomState, derived_seed, set_seed
+from .stage_checks import check_stages, who_asks_the_expert
 from .stage_runner import StageRunner
 from .workers import WorkerGroup
 
@@ -112,6 +113,8 @@ class Trainer:
             self.model, self.pipeline.optimizer_builder, self.pipeline.lr_scheduler_builder, self.workers, self.seed
         )
         self.collector = RolloutCollector(self.model, environments, self.indices, self.seed, self.device)
+        first = stage_index + (self.progress.stage_ended is not None)
+        check_stages(self.experiment, first, stage_index, environments, self.losses, self._off_policy)
 
     def train(self) -> bool:
         """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
@@ -177,19 +180,19 @@ class Trainer:
     def _build_stage_parts(self, stage: PipelineStage) -> None:
         """What belongs to one stage alone: its criterion and its off-policy side."""
         self.criterion = StageCriterion(stage.early_stopping_criterion or NeverEarlyStoppingCriterion(), self.workers)
-        self.off_policy = NoOffPolicy()
-        if stage.offpolicy_component is not None:
-            component = stage.offpolicy_component
-            losses = self._weighted(component.loss_names, component.loss_weights)
-            self.off_policy = OffPolicyUpdater(
-                component, losses, self.model, self.learner, self.environments_per_worker, self.progress.stage_index
-            )
+        self.off_policy = self._off_policy(self.progress.stage_index)
+
+    def _off_policy(self, stage_index: int) -> NoOffPolicy:
+        component = self.stages[stage_index].offpolicy_component
+        if component is None:
+            return NoOffPolicy()
+        losses = self._weighted(component.loss_names, component.loss_weights)
+        return OffPolicyUpdater(component, losses, self.model, self.learner, self.environments_per_worker, stage_index)
 
     def _runner(self, stage: PipelineStage) -> StageRunner:
         settings = self.pipeline.settings_of(stage)
         losses = self._weighted(stage.loss_names, stage.loss_weights)
-        needs_expert = any(getattr(item.loss, "needs_expert", False) for item in losses)
-        needs_expert = needs_expert or stage.teacher_forcing is not None
+        needs_expert = bool(who_asks_the_expert(stage, self.losses))
         self.collector.begin_stage(settings, stage.teacher_forcing, needs_expert)
         return StageRunner(
             name=self.stage_name,

@@ -2,7 +2,7 @@
 
 from .build import build_environments
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
-from .spaces import action_layout, allocate, observation_layout, to_environment, writer
+from .spaces import action_layout, allocate, is_same_space, observation_layout, to_environment, writer
 
 __all__ = [
     "Environments",
@@ -13,6 +13,7 @@ __all__ = [
     "action_layout",
     "allocate",
     "build_environments",
+    "is_same_space",
     "observation_layout",
     "to_environment",
     "writer",

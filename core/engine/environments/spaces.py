@@ -99,5 +99,16 @@ def from_environment(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
     return array.reshape(-1).astype(action_layout(space).dtype)
 
 
+def is_same_space(one: gymnasium.Space[Any], other: gymnasium.Space[Any]) -> bool:
+    """Whether elements of both spaces mean the same. float32 and float64 are alike here."""
+    if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
+        return set(one) == set(other) and all(is_same_space(part, other[key]) for key, part in one.items())
+    if isinstance(one, spaces.Box) and isinstance(other, spaces.Box) and one.shape == other.shape:
+        bounds = ((one.low, other.low), (one.high, other.high))
+        alike = all(np.array_equal(a.astype(np.float32), b.astype(np.float32)) for a, b in bounds)
+        return alike and _storage_type(one.dtype) == _storage_type(other.dtype)
+    return bool(one == other)
+
+
 def _storage_type(dtype: Any) -> Any:
     return np.float32 if np.issubdtype(dtype, np.floating) else dtype
