@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import evaluate, inspect_pipeline, record_demonstrations, resume, run
+from . import evaluate, inspect_pipeline, record_demonstrations, resume, run, verify_resume
 from .failures import failure_of
 
 _TRACEBACK = "TRAINCTL_TRACEBACK"
@@ -44,6 +44,7 @@ app.command("run", short_help="Train an experiment.")(run.run)
 app.command("resume", short_help="Go on with a run.")(resume.resume)
 app.command("inspect-pipeline", short_help="Show every stage with its settings.")(inspect_pipeline.inspect_pipeline)
 app.command("evaluate", short_help="Play episodes with a trained model.")(evaluate.evaluate)
+app.command("verify-resume", short_help="Prove that a killed run loses nothing.")(verify_resume.verify_resume)
 app.command("record-demonstrations", short_help="Let an expert or a model play into a dataset.")(
     record_demonstrations.record_demonstrations
 )

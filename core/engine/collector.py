@@ -169,7 +169,7 @@ class RolloutCollector:
             metrics.add_scalars({"teacher_forcing/probability": np.mean(self._probabilities)}, int(valid.sum()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the environments are, the next observations, their masks, the model's memory, and unreported episodes."""
+        """Where the environments are, what was last seen of them, the model's memory, and episodes not yet reported."""
         return {
             "environments": self.environments.state_dict(),
             "episodes": [list(episode) for episode in self.episodes],

@@ -43,7 +43,9 @@ def _collector(states: list[dict[str, Any]], indices: range) -> dict[str, Any]:
         environments |= state["environments"]
     return {
         "environments": environments,
-        "episodes": [episode for state in states for episode in state["episodes"]] if indices.start == 0 else [],
+        "episodes": [episode for state in states for episode in state.get("episodes", [])]
+        if indices.start == 0
+        else [],
         "observations": map_tree(lambda *own: _own(own, indices), *(state["observations"] for state in states)),
         "masks": _own([state["masks"] for state in states], indices),
         "memory": None if states[0]["memory"] is None else _own([state["memory"] for state in states], indices),
