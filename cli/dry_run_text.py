@@ -34,4 +34,6 @@ def _stage_lines(stage: StageReport) -> Iterator[str]:
         played = "no episode ended"
         if stage.expert.mean_return is not None:
             played = f"mean return {number(stage.expert.mean_return)} in {stage.expert.episodes} episodes"
+        if stage.expert.success is not None:
+            played += f", success {stage.expert.success:.0%}"
         yield f"expert        an action in {stage.expert.available:.1%} of the steps; on its own: {played}"

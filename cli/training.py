@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def train(begin: Callable[[Display], Outcome], fleet: Fleet, quiet: bool, plain: bool, as_json: bool) -> None:
     """Train under the eyes of a display, then say how it ended. Raises typer.Exit with the exit code.
 
-    Of a fleet the first worker has a display of its own on the same terminal, so here only warnings are shown. An error of the training carries notes: the last checkpoint, and the command that goes on.
+    Of a fleet the first worker has a display of its own on the same terminal, so here only warnings are shown. An error
+    of the training carries notes: the last checkpoint, and the command that goes on.
     """
     from ..core.engine.workers import is_one_of_many
     from .console import say
