@@ -34,11 +34,13 @@ class ExpertReport:
 
     * available: share of the steps for which it had an action.
     * episodes: how many ended while it played; mean_return: of these, None if there were none.
+    * success: share of these that succeeded, None if the environments do not say; `wrappers.SuccessMetric` does.
     """
 
     available: float
     episodes: int
     mean_return: float | None
+    success: float | None
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,12 @@ def play_expert(environments: Environments, seed: int) -> ExpertReport:
         ends = environments.step(act(actions), row)
         episodes += [end.episode for end in ends if end.episode is not None]
     returns = [episode.episode_return for episode in episodes]
-    return ExpertReport(answered / asked, len(episodes), float(np.mean(returns)) if returns else None)
+    successes = [episode.metrics["success"] for episode in episodes if "success" in episode.metrics]
+    return ExpertReport(answered / asked, len(episodes), _mean(returns), _mean(successes))
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 class _Notebook(NoSink):
