@@ -20,6 +20,9 @@ FOLDER = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 # what makes a training short, where steps=1 (one rollout) is not short enough or not possible
 SHORT = {
+    "babyai_dagger_then_ppo": ["imitation_steps=1", "ppo_steps=1"],
+    "doorkey_curriculum": ["steps_per_stage=1"],
+    "doorkey_demonstrations": ["steps=1", "updates=0"],
     "halfcheetah_ppo": ["steps=1", "num_envs=2", "num_steps=16"],
     "pendulum_ppo": ["steps=1", "num_steps=32"],
     "poisoned_doors": ["steps=2"],
