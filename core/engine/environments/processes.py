@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
@@ -185,6 +187,8 @@ class _Child:
         self.process: ForkProcess = _fork.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
+        # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever
+        weakref.finalize(self, _kill, self.process, os.getpid())
 
     def start_again(self) -> None:
         """A new child in place of this one, whatever has become of it."""
@@ -221,3 +225,9 @@ class _Child:
         if self.process.is_alive():
             self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
             self.process.join()
+
+
+def _kill(process: ForkProcess, parent: int) -> None:
+    """End a child of this process; those of a parent are none of its business."""
+    if os.getpid() == parent:
+        process.kill()
