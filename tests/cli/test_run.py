@@ -149,3 +149,19 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert document["status"] == {130: "interrupted", 75: "preempted"}[code]
     assert document["checkpoint"].endswith(f"step-{document['total_steps']:012d}")
     assert "trainctl resume --checkpoint runs/first" in err
+
+
+def test_what_fails_while_environment_processes_live_ends_at_once(tmp_path: Path) -> None:
+    words = ["run", str(TINY), "--set", "pause=0.001", "--set", "learning_rate=-1"]
+    environment = {**os.environ, "PYTHONPATH": str(TINY.parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-m", "trainctl", *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert "Invalid learning rate" in done.stderr

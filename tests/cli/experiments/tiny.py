@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import gymnasium
 import torch
@@ -14,9 +15,9 @@ from trainctl.models import MLPActorCritic
 class Balancing(gymnasium.Wrapper):
     """An expert that leans against the fall; knows nothing far from the middle."""
 
-    def __init__(self, prints: bool) -> None:
+    def __init__(self, prints: bool, pause: float) -> None:
         super().__init__(gymnasium.make("CartPole-v1"))
-        self.prints, self.steps = prints, 0
+        self.prints, self.pause, self.steps = prints, pause, 0
 
     def expert_action(self) -> int | None:
         position, _, angle, falling = self.unwrapped.state
@@ -24,6 +25,7 @@ class Balancing(gymnasium.Wrapper):
 
     def step(self, action):
         self.steps += 1
+        time.sleep(self.pause)
         if self.prints and self.steps == 3:
             print("printed by the user")
             os.write(1, b"written past Python\n")
@@ -44,10 +46,16 @@ class Fragile(Imitation):
 
 
 def experiment(
-    steps: int = 64, prints: bool = False, breaks_at: int = 0, save_interval: int | None = 32, last_steps: int = 64
+    steps: int = 64,
+    last_steps: int = 64,
+    learning_rate: float = 1e-3,
+    save_interval: int | None = 32,
+    prints: bool = False,
+    pause: float = 0.0,
+    breaks_at: int = 0,
 ) -> Experiment:
     return Experiment(
-        environment=Builder(Balancing, {"prints": prints}),
+        environment=Builder(Balancing, {"prints": prints, "pause": pause}),
         num_envs=2,
         model=Builder(MLPActorCritic, {"hidden_sizes": (8,)}),
         pipeline=TrainingPipeline(
@@ -71,7 +79,7 @@ def experiment(
                     gamma=0.9,
                 ),
             ],
-            optimizer_builder=Builder(torch.optim.Adam, {"lr": 1e-3}),
+            optimizer_builder=Builder(torch.optim.Adam, {"lr": learning_rate}),
             lr_scheduler_builder=Builder(
                 torch.optim.lr_scheduler.LambdaLR, {"lr_lambda": LinearDecay(steps=128, startp=1.0, endp=0.5)}
             ),
