@@ -50,6 +50,7 @@ class RewardNormalizer(RawRewards):
         workers.sum_tensors([moments])
         self.moments = self.moments + moments.cpu()
         count, total, total_squared = self.moments.tolist()
+        count = max(count, 1.0)  # 0 where no step so far was data
         variance = max(total_squared / count - (total / count) ** 2, 0.0)
         rewards.div_((variance + 1e-8) ** 0.5).clamp_(-self.clip, self.clip)
 

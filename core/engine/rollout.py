@@ -150,7 +150,7 @@ class Rollout:
             order = generator.permutation(np.flatnonzero(self.host_flags["valid"]))
         else:
             order = generator.permutation(self.num_envs)
-        shares = np.array_split(order, count)
+        shares = np.array_split(order, count) if count > 0 else []
         take = self._steps if self.first_memory is None else self._sequences
         for share in shares:
             yield take(torch.from_numpy(share).to(self.device), stage_steps)

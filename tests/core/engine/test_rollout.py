@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.toys import resolved
 from trainctl.core.batch import Batch
+from trainctl.core.engine.reward_normalizer import RewardNormalizer
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.workers import SingleWorker
 
@@ -79,6 +80,14 @@ def test_each_step_that_is_data_stands_in_exactly_one_minibatch(
     assert sorted(seen) == [100 * t + n for t in range(num_steps) for n in range(num_envs) if valid[t, n]]
     sizes = [batch.size for batch in batches]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_rollout_without_any_data_has_no_minibatches() -> None:
+    rollout = with_advantages([1.0, 2.0], [False, False])
+    RewardNormalizer().normalize(rollout, 0.9, SingleWorker())
+    rollout.compute_returns(resolved(), SingleWorker())
+    assert rollout.steps == rollout.most_minibatches(4) == 0
+    assert list(rollout.minibatches(0, generator(), 0)) == []
 
 
 def test_minibatches_of_steps_have_one_time_step_and_neither_memory_nor_mask_of_data() -> None:
