@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..core.builder import Builder
+from ..core.builder import Builder, built
 from ..core.engine.schedule import Schedule
-from ..core.errors import ExperimentError, Fault
 from ..core.experiment import Experiment
 from ..core.pipeline import PipelineStage
 from .text import sparkline
@@ -67,14 +66,8 @@ class _LearningRates:
 
     def restart(self, first_step: int) -> None:
         parameter = torch.nn.Parameter(torch.zeros(1))
-        try:
-            self._optimizer = self._optimizer_builder(params=[parameter])
-            self._schedule = Schedule(self._scheduler_builder, self._optimizer, first_step)
-        except ExperimentError:
-            raise
-        except Exception as error:
-            text = f"the optimizer or its schedule cannot be built: {type(error).__name__}: {error}"
-            raise ExperimentError([Fault(text, self._optimizer_builder.location)]) from error
+        self._optimizer = built(self._optimizer_builder, params=[parameter])
+        self._schedule = Schedule(self._scheduler_builder, self._optimizer, first_step)
 
     def curve(self, begin: int, end: int) -> Curve | None:
         if isinstance(self._schedule.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):

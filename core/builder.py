@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, Self, TypeVar
 
-from .errors import ExperimentError, Fault, Location, did_you_mean, refuse, where
+from .errors import ExperimentError, Fault, Location, TrainctlError, did_you_mean, refuse, where
 
 Built_co = TypeVar("Built_co", covariant=True)
 Original = TypeVar("Original", bound=MutableMapping[Any, Any])
@@ -180,3 +180,16 @@ def _as_code(value: object) -> str:
     if isinstance(value, type) or inspect.isroutine(value):
         return value.__qualname__.rpartition("<locals>.")[2]
     return repr(value)
+
+
+def built(builder: Builder[ToBuildType], **arguments: Any) -> ToBuildType:
+    """What the builder builds. Raises `ExperimentError`, at the line that wrote the builder, for whatever it raises."""
+    try:
+        return builder(**arguments)
+    except TrainctlError:
+        raise
+    except Exception as error:
+        name = getattr(builder.class_type, "__name__", repr(builder.class_type))
+        raise ExperimentError(
+            [Fault(f"{name} cannot be built: {type(error).__name__}: {error}", builder.location)]
+        ) from error

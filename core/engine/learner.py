@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from ..builder import Builder
+from ..builder import Builder, built
 from ..errors import ExperimentError, NonFiniteError
 from ..losses.loss import LossOutput
 from ..models.normalization import ObservationNormalizer
@@ -52,7 +52,7 @@ class Learner:
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
-        self.optimizer = self.optimizer_builder(params=self.parameters, **_fused(self.optimizer_builder))
+        self.optimizer = built(self.optimizer_builder, params=self.parameters, **_fused(self.optimizer_builder))
 
     def restart_schedule(self, first_step: int) -> None:
         """A fresh learning-rate schedule that counts total steps from `first_step` on."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import optim
 from torch.optim import lr_scheduler
 
-from ..builder import Builder
+from ..builder import Builder, built
 
 # Schedulers whose rate depends on the step alone can go there in one move; the others are taken there step by step.
 _DIRECT = (lr_scheduler.LambdaLR, lr_scheduler.CosineAnnealingWarmRestarts)
@@ -29,7 +29,7 @@ class Schedule:
     ) -> None:
         self.first_step = first_step
         self.steps = 0
-        self.scheduler: Any = None if builder is None else builder(optimizer=optimizer)
+        self.scheduler: Any = None if builder is None else built(builder, optimizer=optimizer)
 
     def advance(self, total_steps: int) -> None:
         """Set the learning rate to that of this number of total steps, not fewer than before."""

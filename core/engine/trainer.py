@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..builder import Builder
+from ..builder import Builder, built
 from ..description import describe
 from ..early_stopping import NeverEarlyStoppingCriterion
 from ..errors import CheckpointError, ExperimentError, NonFiniteError, TrainctlError
@@ -72,7 +72,8 @@ class Trainer:
         self.stages = self.pipeline.pipeline_stages
         self.stage_names = self.pipeline.stage_names()
         self.losses = {
-            name: loss() if isinstance(loss, Builder) else loss for name, loss in self.pipeline.named_losses.items()
+            name: built(loss) if isinstance(loss, Builder) else loss
+            for name, loss in self.pipeline.named_losses.items()
         }
         shares = evenly_distribute_count_into_bins(self.experiment.num_envs, self.workers.world_size)
         self.environments_per_worker = shares
