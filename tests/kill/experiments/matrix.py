@@ -1,0 +1,162 @@
+"""One experiment for each way to train: what `verify-resume` has to find bit-exact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import torch
+
+from trainctl import (
+    Builder,
+    Experiment,
+    LinearDecay,
+    OffPolicyPipelineComponent,
+    PipelineStage,
+    StopWhenMetricReaches,
+    TrainingPipeline,
+)
+from trainctl.demonstrations import MinariSequences, share_of_worker
+from trainctl.losses import A2C, PPO, BehaviorCloning, Imitation
+from trainctl.models import CNNActorCritic, MiniGridActorCritic, MLPActorCritic
+from trainctl.wrappers import BabyAIExpert, SuccessMetric, TokenizedMission
+
+
+class Balancing(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CartPole with an expert that leans against the fall and knows nothing far from the middle; it has scenes."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("CartPole-v1", disable_env_checker=True))
+        self.scene = 0
+
+    def expert_action(self) -> int | None:
+        position, _, angle, falling = self.unwrapped.state  # type: ignore[attr-defined]
+        return int(angle + falling > 0) if abs(position) < 0.5 else None
+
+    def advance_scene(self) -> None:
+        self.scene += 1
+        self.unwrapped.length = 0.5 + 0.05 * (self.scene % 5)  # type: ignore[attr-defined]
+
+
+def minigrid_env() -> gymnasium.Env[Any, Any]:
+    import minigrid
+
+    gymnasium.register_envs(minigrid)
+    env = gymnasium.make("MiniGrid-Dynamic-Obstacles-5x5-v0", disable_env_checker=True)
+    return SuccessMetric(TokenizedMission(env))
+
+
+def babyai_env() -> gymnasium.Env[Any, Any]:
+    import minigrid
+
+    gymnasium.register_envs(minigrid)
+    env = gymnasium.make("BabyAI-GoToLocal-v0", disable_env_checker=True)
+    return SuccessMetric(TokenizedMission(BabyAIExpert(env)))
+
+
+def atari_env() -> gymnasium.Env[Any, Any]:
+    import ale_py
+    from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+    gymnasium.register_envs(ale_py)
+    env = gymnasium.make("ALE/Pong-v5", frameskip=1, repeat_action_probability=0.25, disable_env_checker=True)
+    return FrameStackObservation(AtariPreprocessing(env, noop_max=30, screen_size=84), stack_size=4)
+
+
+def made_up_demonstrations(seed: int, batches: int = 7) -> Iterator[dict[str, torch.Tensor]]:
+    """An iterator without a state of its own: a resume takes as many batches again."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(batches):
+        observations = torch.randn(8, 4, 4, generator=generator)
+        ones = torch.ones(8, 4)
+        yield {
+            "observations": observations,
+            "actions": (observations[..., 2] > 0).long(),
+            "masks": ones,
+            "valid": ones.bool(),
+        }
+
+
+def seed_of(cur_worker: int, rollouts_per_worker: list[int], seed: int | None) -> dict[str, Any]:
+    return {"seed": seed or 0}
+
+
+def demonstrations(kind: str) -> OffPolicyPipelineComponent | None:
+    if kind == "demonstrations":
+        return OffPolicyPipelineComponent(made_up_demonstrations, ["cloning"], 2, None, seed_of)
+    if kind == "minari":
+        sequences = Builder(MinariSequences, {"dataset": "matrix/expert-v0", "num_steps": 8, "num_sequences": 3})
+        return OffPolicyPipelineComponent(sequences, ["cloning"], 2, None, share_of_worker)
+    return None
+
+
+ENVIRONMENTS: dict[str, Any] = {
+    "minigrid": Builder(minigrid_env),
+    "babyai": Builder(babyai_env),
+    "mujoco": "HalfCheetah-v5",
+    "atari": Builder(atari_env),
+}
+MODELS: dict[str, Any] = {
+    "gru": Builder(MLPActorCritic, {"hidden_sizes": (16,), "memory": "gru", "memory_size": 16}),
+    "lstm": Builder(MLPActorCritic, {"hidden_sizes": (16,), "memory": "lstm", "memory_size": 16}),
+    "normalisation": Builder(MLPActorCritic, {"hidden_sizes": (16,), "normalize_observations": True}),
+    "mujoco": Builder(MLPActorCritic, {"hidden_sizes": (16,), "normalize_observations": True}),
+    "minigrid": Builder(MiniGridActorCritic, {"cell_size": 8}),
+    "babyai": Builder(MiniGridActorCritic, {"cell_size": 8, "memory": "gru", "memory_size": 32}),
+    "atari": Builder(CNNActorCritic, {"features": 32}),
+}
+PPO_AND_EXPERT = ("teacher", "babyai")
+
+
+def stages(kind: str, steps: int) -> list[PipelineStage]:
+    """Most are two: so that there is a stage's end to be killed at."""
+    if kind in PPO_AND_EXPERT:
+        first = PipelineStage(loss_names=["imitation"], max_stage_steps=steps, teacher_forcing=LinearDecay(steps))
+        return [first, PipelineStage(loss_names=["ppo", "imitation"], max_stage_steps=steps, loss_weights=[1, 0.3])]
+    criterion = StopWhenMetricReaches("return", 18, consecutive_intervals=2) if kind == "early_stopping" else None
+    loss = "a2c" if kind == "a2c" else "ppo"
+    first = PipelineStage(
+        loss_names=[loss],
+        max_stage_steps=steps,
+        early_stopping_criterion=criterion,
+        offpolicy_component=demonstrations(kind),
+    )
+    second = PipelineStage(
+        loss_names=[loss], max_stage_steps=steps, restart_optimizer=True, offpolicy_component=demonstrations(kind)
+    )
+    return [first, second]
+
+
+def experiment(kind: str = "ppo", steps: int = 1024, num_envs: int = 4, datasets: str = "") -> Experiment:
+    if datasets:
+        os.environ["MINARI_DATASETS_PATH"] = datasets
+    return Experiment(
+        environment=ENVIRONMENTS.get(kind, Builder(Balancing)),
+        num_envs=num_envs,
+        model=MODELS.get(kind, Builder(MLPActorCritic, {"hidden_sizes": (16,)})),
+        normalize_rewards=kind in ("normalisation", "mujoco"),
+        environment_processes=2 if kind == "processes" else 0,
+        pipeline=TrainingPipeline(
+            named_losses={
+                "ppo": Builder(PPO),
+                "a2c": Builder(A2C),
+                "imitation": Builder(Imitation),
+                "cloning": Builder(BehaviorCloning),
+            },
+            pipeline_stages=stages(kind, steps),
+            optimizer_builder=Builder(torch.optim.Adam, {"lr": 1e-3}),
+            lr_scheduler_builder=Builder(torch.optim.lr_scheduler.LambdaLR, {"lr_lambda": LinearDecay(4 * steps)}),
+            num_steps=16,
+            num_mini_batch=2,
+            update_repeats=2,
+            max_grad_norm=0.5,
+            gamma=0.99,
+            use_gae=True,
+            gae_lambda=0.95,
+            advance_scene_rollout_period=5 if kind == "scenes" else None,
+            save_interval=200,
+            metric_accumulate_interval=200,
+        ),
+    )
