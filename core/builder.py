@@ -182,7 +182,7 @@ def _as_code(value: object) -> str:
     return repr(value)
 
 
-def built(builder: Builder[ToBuildType], **arguments: Any) -> ToBuildType:
+def built(builder: Builder[Built_co], **arguments: Any) -> Built_co:
     """What the builder builds. Raises `ExperimentError`, at the line that wrote the builder, for whatever it raises."""
     try:
         return builder(**arguments)

@@ -44,9 +44,11 @@ def evaluate(
     with untouched_global_random_state():
         set_seed(seed)  # environments may draw from any of the global generators
         environments = build_environments(environment, range(num_envs), seed, "evaluation")
+        was_training = model.training
         try:
-            return _play(model, environments, episodes, seed, device, deterministic)
+            return _play(model.eval(), environments, episodes, seed, device, deterministic)
         finally:
+            model.train(was_training)
             environments.close()
 
 

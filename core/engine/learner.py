@@ -174,7 +174,7 @@ class Statistics:
     def add(self, size: int, values: dict[str, Tensor]) -> None:
         """The scalars of one minibatch of `size` steps; always the same tags."""
         self.tags = list(values)
-        self.rows.append(torch.stack([value.detach().float() for value in values.values()]))
+        self.rows.append(torch.stack([torch.as_tensor(value).float() for value in values.values()]))
         self.sizes.append(size)
 
     def means(self) -> dict[str, tuple[float, float]]:

@@ -20,8 +20,7 @@ from .workers import WorkerGroup
 class Rollout:
     """T steps of N environments. Environments write into NumPy arrays; the tensors here are the same memory.
 
-    On a GPU the environments' arrays are in pinned host memory, observations go over row by row as they are needed
-    for acting, and the rest goes over once, in `move_to_device`.
+    On a GPU observations go over row by row as they are needed for acting, and the rest goes over once, in `finish`.
 
     observations: tree of (T + 1, N, …); masks (T + 1, N): 0 where an episode begins at that step; everything else
     (T, N, …), as in `Batch`. first_memory: (N, …) or None.

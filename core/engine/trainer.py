@@ -71,7 +71,7 @@ class Trainer:
         self.pipeline = self.experiment.pipeline
         self.stages = self.pipeline.pipeline_stages
         self.stage_names = self.pipeline.stage_names()
-        self.losses = {
+        self.losses: dict[str, Any] = {
             name: built(loss) if isinstance(loss, Builder) else loss
             for name, loss in self.pipeline.named_losses.items()
         }

@@ -74,7 +74,12 @@ class VectorEnvironments(Environments):
         self._returns[i], self._lengths[i] = 0, 0
         if not row.truncated[i]:
             return EpisodeEnd(i, episode, None)
-        last = infos["final_obs"] if same_step else observations
+        last = infos.get("final_obs") if same_step else observations
+        if last is None:
+            raise ExperimentError(
+                f"{self.env} resets in the step that ends an episode, but its infos hold no final_obs",
+                "a truncated episode bootstraps with the value of its last observation: put it into infos['final_obs']",
+            )
         final = map_tree(lambda leaf: leaf[i], last)
         return EpisodeEnd(i, episode, map_tree(lambda leaf: np.array(_array(leaf)), final))
 
