@@ -72,15 +72,16 @@ def poisoned_doors() -> gymnasium.Env[Any, Any]:
     return gymnasium.wrappers.TimeLimit(PoisonedDoors(), max_episode_steps=100)
 
 
-def stages(method: str, steps: int, dataset: str) -> list[PipelineStage]:
+def stages(method: str, steps: int, imitation_steps: int, dataset: str) -> list[PipelineStage]:
     """What is learned from, and when."""
+    fading = LinearDecay(imitation_steps, startp=1.0, endp=0.0)
     if method == "imitation":
-        return [PipelineStage(["imitation"], max_stage_steps=steps, teacher_forcing=LinearDecay(steps // 2))]
+        return [PipelineStage(["imitation"], max_stage_steps=steps, teacher_forcing=fading)]
     if method == "ppo":
         return [PipelineStage(["ppo"], max_stage_steps=steps)]
     if method == "dagger_then_ppo":
-        dagger = PipelineStage(["imitation"], max_stage_steps=steps // 2, teacher_forcing=LinearDecay(steps // 2))
-        return [dagger, PipelineStage(["ppo"], max_stage_steps=steps - steps // 2)]
+        dagger = PipelineStage(["imitation"], max_stage_steps=imitation_steps, teacher_forcing=fading)
+        return [dagger, PipelineStage(["ppo"], max_stage_steps=steps - imitation_steps)]
     if method == "demonstrations_and_ppo":
         demonstrations = OffPolicyPipelineComponent(
             data_iterator_builder=Builder(MinariSequences, {"dataset": dataset, "num_steps": 8, "num_sequences": 16}),
@@ -93,9 +94,13 @@ def stages(method: str, steps: int, dataset: str) -> list[PipelineStage]:
 
 
 def experiment(
-    method: str = "dagger_then_ppo", steps: int = 300_000, dataset: str = "poisoned-doors/expert-v0"
+    method: str = "dagger_then_ppo",
+    steps: int = 300_000,
+    imitation_share: float = 0.5,
+    learning_rate: float = 1e-3,
+    dataset: str = "poisoned-doors/expert-v0",
 ) -> Experiment:
-    """20 environments of 100 steps; the stages depend on the method."""
+    """20 environments of 100 steps; the stages depend on the method. imitation_share: of the steps, for DAgger."""
     return Experiment(
         environment=poisoned_doors,
         num_envs=20,
@@ -106,8 +111,8 @@ def experiment(
                 "ppo": Builder(PPO, {"clip_range": 0.1, "entropy_coefficient": 0.01}),
                 "cloning": Builder(BehaviorCloning),
             },
-            pipeline_stages=stages(method, steps, dataset),
-            optimizer_builder=Builder(torch.optim.Adam, {"lr": 1e-3}),
+            pipeline_stages=stages(method, steps, round(imitation_share * steps), dataset),
+            optimizer_builder=Builder(torch.optim.Adam, {"lr": learning_rate}),
             num_steps=100,
             num_mini_batch=2,
             update_repeats=4,
