@@ -13,8 +13,8 @@ from trainctl.models import MLPActorCritic
 
 def experiment(
     learning_rate: float = 3e-4,
-    num_envs: int = 8,
-    num_steps: int = 256,
+    num_envs: int = 64,
+    num_steps: int = 32,
     num_mini_batch: int = 32,
     update_repeats: int = 10,
     steps: int = 1_000_000,
