@@ -6,6 +6,7 @@ A wrapper is written into an experiment by a function that makes its environment
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
@@ -135,7 +136,8 @@ class BabyAIExpert(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; the bot is made when it is first asked."""
         self._forget()
-        return self.env.reset(seed=seed, options=options)
+        with contextlib.redirect_stdout(None):  # BabyAI prints every room that it made and rejected
+            return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step, which the bot will hear of."""

@@ -190,6 +190,16 @@ def test_a_bot_that_thinks_in_circles_gives_up() -> None:
     assert env.expert_action() is None
 
 
+def test_rooms_that_babyai_rejects_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    env = level("GoToLocal")
+    for seed in range(40):
+        env.reset(seed=seed)
+    assert not capsys.readouterr().out
+    for seed in range(40):
+        env.env.reset(seed=seed)
+    assert "Sampling rejected" in capsys.readouterr().out
+
+
 def test_the_bot_refuses_what_is_no_babyai_level() -> None:
     with pytest.raises(ExperimentError, match="BabyAIExpert plays the levels of BabyAI"):
         BabyAIExpert(gymnasium.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True))
