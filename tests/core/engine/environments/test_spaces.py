@@ -12,6 +12,7 @@ from trainctl.core.engine.environments.spaces import (
     action_layout,
     allocate,
     from_environment,
+    is_same_space,
     observation_layout,
     to_environment,
     writer,
@@ -138,3 +139,28 @@ def test_observations_that_are_no_arrays_are_refused_with_advice(space: Any) -> 
 def test_actions_that_no_model_gives_are_refused_with_advice(space: Any) -> None:
     with pytest.raises(ExperimentError, match="wrap the environment"):
         action_layout(space)
+
+
+def test_spaces_are_the_same_whatever_floats_they_are_kept_in() -> None:
+    one = spaces.Dict({"a": spaces.Box(-0.1, 1, (2,), np.float32), "b": spaces.Discrete(3)})
+    other = spaces.Dict({"b": spaces.Discrete(3), "a": spaces.Box(-0.1, 1, (2,), np.float64)})
+    assert is_same_space(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (spaces.Box(0, 1, (2,)), spaces.Box(0, 2, (2,))),
+        (spaces.Box(0, 1, (2,)), spaces.Box(0, 1, (3,))),
+        (spaces.Box(0, 255, (2,), np.uint8), spaces.Box(0, 255, (2,), np.float32)),
+        (spaces.Discrete(3), spaces.Discrete(3, start=1)),
+        (spaces.Discrete(3), spaces.MultiDiscrete([3])),
+        (spaces.Dict({"a": spaces.Discrete(3)}), spaces.Dict({"b": spaces.Discrete(3)})),
+        (spaces.Dict({"a": spaces.Discrete(3)}), spaces.Dict({"a": spaces.Discrete(4)})),
+        (spaces.Dict({"a": spaces.Discrete(3)}), spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Discrete(3)})),
+    ],
+)
+def test_spaces_whose_elements_mean_something_else_are_not_the_same(one: Any, other: Any) -> None:
+    assert is_same_space(one, one)
+    assert not is_same_space(one, other)
+    assert not is_same_space(other, one)
