@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,11 @@ from .options import (
     settings_of,
 )
 
+if TYPE_CHECKING:
+    from ..core.engine.launch import Display
+    from ..core.engine.options import Outcome
+    from ..core.engine.signals import StopRequest
+
 
 def run(
     experiment: Annotated[
@@ -33,6 +38,19 @@ def run(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Everything random follows from it.")] = 0,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the run directory.  [default: made up]")] = None,
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN|CHECKPOINT", help="Begin with these weights; all else is new.", show_default=False),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="Checkpoints that stay, beside each stage's last.  [default: all]",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
     nproc: Nproc = 1,
@@ -53,18 +71,26 @@ def run(
     Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
     gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
-    from ..core.engine.launch import start
-    from ..core.engine.options import RunOptions
     from .training import train
 
-    options = RunOptions(
-        experiment=experiment,
-        settings=settings_of(settings),
-        seed=seed,
-        device=device,
-        deterministic=deterministic,
-        name=name,
-        runs_dir=runs_dir,
-        fleet=fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain),
-    )
-    train(lambda display: start(options, display, ["trainctl", *sys.argv[1:]]), options.fleet, quiet, plain, as_json)
+    fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
+
+    def begin(display: Display, request: StopRequest) -> Outcome:
+        from ..core.engine.launch import start
+        from ..core.engine.options import RunOptions
+
+        options = RunOptions(
+            experiment=experiment,
+            settings=settings_of(settings),
+            seed=seed,
+            device=device,
+            deterministic=deterministic,
+            name=name,
+            runs_dir=runs_dir,
+            init_from=init_from,
+            keep=keep,
+            fleet=fleet,
+        )
+        return start(options, display, ["trainctl", *sys.argv[1:]], request)
+
+    train(begin, fleet, quiet, plain, as_json)

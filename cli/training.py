@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -17,28 +18,36 @@ from .output import print_document, standard_output
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
     from ..core.engine.options import Outcome
+    from ..core.engine.signals import StopRequest
     from ..core.engine.workers import Fleet
 
 
-def train(begin: Callable[[Display], Outcome], fleet: Fleet, quiet: bool, plain: bool, as_json: bool) -> None:
+def train(
+    begin: Callable[[Display, StopRequest], Outcome], fleet: Fleet, quiet: bool, plain: bool, as_json: bool
+) -> None:
     """Train under the eyes of a display, then say how it ended. Raises typer.Exit with the exit code.
 
     Of a fleet the first worker has a display of its own on the same terminal, so here only warnings are shown. An error
     of the training carries notes: the last checkpoint, and the command that goes on.
     """
-    from ..core.engine.workers import is_one_of_many
+    from ..core.engine.signals import StopRequest
     from .console import say
 
     with standard_output(reserved=as_json):
         display = _display(quiet or not fleet.is_single, plain)
         try:
-            outcome = begin(display)
+            request = StopRequest()
+            # from the first moment on: what takes seconds to import and to build comes after this
+            with request.listening() if fleet.is_single else contextlib.nullcontext():
+                outcome = begin(display, request)
         except Exception as error:
             for note in _way_on(display.directory):
                 error.add_note(note)
             raise
         finally:
             display.close()
+        from ..core.engine.workers import is_one_of_many
+
         if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome))
     if as_json:

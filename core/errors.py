@@ -72,9 +72,13 @@ class RunInUseError(TrainctlError):
 
 
 class NonFiniteError(TrainctlError):
-    """A loss or a gradient is not a finite number; the optimizer has not stepped with it."""
+    """A loss or a gradient is not a finite number; the optimizer has not stepped with it.
+
+    evidence: the update that was not made, see `engine.non_finite.FailedUpdate`; None where nobody kept it.
+    """
 
     exit_code = 6
+    evidence: object = None
 
 
 class EnvironmentFailure(TrainctlError):  # noqa: N818  # what happened, not a mistake of somebody's

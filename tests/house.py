@@ -13,8 +13,16 @@ HOUSE: list[tuple[str, list[str]]] = [
     ),
     (
         "a rehearsal, and what a run left behind",
-        ["core/engine/dry_run", "core/engine/from_checkpoint", "core/engine/resuming", "core/engine/run_comparison"],
+        [
+            "core/engine/dry_run",
+            "core/engine/from_checkpoint",
+            "core/engine/resuming",
+            "core/engine/run_comparison",
+            "core/engine/debug_dump",
+            "core/engine/replay_failure",
+        ],
     ),
+    ("one attempt to train, and how it ends", ["core/engine/attempt"]),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
     (
@@ -24,6 +32,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/evaluation",
             "core/engine/learner",
             "core/engine/off_policy",
+            "core/engine/non_finite",
             "core/engine/stage_checks",
             "core/engine/demonstration_recorder",
         ],
@@ -34,6 +43,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/adjustments",
             "core/engine/building",
             "core/engine/changes",
+            "core/engine/addresses",
             "core/engine/checkpoint",
             "core/engine/checkpoint_content",
             "core/engine/checkpoint_directory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from pathlib import Path
 from ..errors import CheckpointError
 from .checkpoint_manifest import MANIFEST, examine
 from .durable import flush_directory, write_durably
+
+SET_ASIDE = re.compile(r"step-\d+\.(damaged|replaced)-[0-9a-f]{8}")
 
 
 def temporary_name(name: str) -> str:
@@ -52,6 +55,14 @@ def set_aside(paths: Iterable[Path]) -> None:
             os.rename(path, path.with_name(f"{path.name}.replaced-{secrets.token_hex(4)}"))
         except OSError as error:
             raise CheckpointError(f"{path} cannot be moved aside: {error.strerror}") from error
+
+
+def remove_set_aside(directory: Path) -> list[Path]:
+    """Delete what was damaged or replaced; gives what is gone."""
+    found = sorted(path for path in directory.glob("step-*") if SET_ASIDE.fullmatch(path.name))
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return found
 
 
 def cannot_write(target: Path, needed: int, error: Exception) -> str:

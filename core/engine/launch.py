@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -13,6 +14,9 @@ from ..description import describe, plain
 from ..errors import TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, source_files
 from .adjustments import load_adjusted
+from .attempt import Display as Display
+from .attempt import NoDisplay as NoDisplay
+from .attempt import outcome_of, sinks_of, train
 from .building import load_model
 from .changes import changes, refuse_changes
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
@@ -20,12 +24,9 @@ from .checkpoint_directory import set_aside
 from .device import prepare
 from .from_checkpoint import chosen_checkpoint, load_run
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
-from .progress import Progress
-from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
 from .resuming import change_run, newer_than
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
-from .tensorboard_sink import TensorBoardSink
 from .trainer import Trainer
 from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
 
@@ -33,39 +34,19 @@ FINAL = {2, 3, 4, 6}
 """Exit codes of failures that another attempt would only repeat."""
 
 
-class Display(MetricSink, Protocol):
-    """A sink that a person watches."""
-
-    def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
-        """A training begins or goes on. `progress` is live: it may be read at any time."""
-
-    def warn(self, text: str) -> None:
-        """Something the user should know, while the training goes on."""
-
-
-class NoDisplay(NoSink):
-    """Nobody watches: the display of all workers but the first."""
-
-    def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
-        """Nobody watches."""
-
-    def warn(self, text: str) -> None:
-        """Nobody watches."""
-
-
-def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
+def start(options: RunOptions, display: Display, command: list[str], request: StopRequest | None = None) -> Outcome:
     """Begin a new run and train it to its end; with the name of an unfinished run of this experiment go on with that.
 
-    The experiment is built before anything is written.
+    The experiment is built before anything is written. request: one that has been listening for signals already.
     """
     loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not is_finished(existing):
         _check_same(existing, loaded, options)
-        return resume(existing.path, display, fleet=options.fleet)
+        return resume(existing.path, display, fleet=options.fleet, request=request)
     if not options.fleet.is_single:
         directory = _create_or_join(options, loaded, command)
-        return resume(directory.path, display, fleet=options.fleet)
+        return resume(directory.path, display, fleet=options.fleet, request=request)
     device = prepare(options.device, options.deterministic)
     with worker_group(device) as workers:
         trainer = Trainer(loaded.experiment, options.seed, device, workers)
@@ -74,11 +55,16 @@ def start(options: RunOptions, display: Display, command: list[str]) -> Outcome:
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):
             _initialize(trainer, options.init_from)
-            return _train(directory, trainer, loaded, display, "new run", None, "bit-exact")
+            return train(directory, trainer, loaded, display, "new run", None, "bit-exact", request or StopRequest())
 
 
 def resume(
-    path: Path, display: Display, device: str | None = None, fleet: Fleet = ONE_PROCESS, wish: Wish = AS_IT_WAS
+    path: Path,
+    display: Display,
+    device: str | None = None,
+    fleet: Fleet = ONE_PROCESS,
+    wish: Wish = AS_IT_WAS,
+    request: StopRequest | None = None,
 ) -> Outcome:
     """Go on with a run (its newest valid checkpoint) or with one of its checkpoints; from the start if it has none."""
     directory = RunDirectory.of_checkpoint(path)
@@ -97,19 +83,21 @@ def resume(
         if checkpoint is None:
             trainer.build()
             _initialize(trainer, Path(record["init_from"]) if record.get("init_from") else None)
-            return _train(directory, trainer, loaded, display, "no checkpoint yet: from the start", None, "bit-exact")
+            message = "no checkpoint yet: from the start"
+            return train(directory, trainer, loaded, display, message, None, "bit-exact", request or StopRequest())
         if workers.is_first:
             set_aside(newer_than(checkpoint, directory))
-        trainer.sinks = _sinks(directory, display, checkpoint.step, workers)
+        trainer.sinks = sinks_of(directory, display, checkpoint.step, workers)
         problems = [problem for own in workers.gather(trainer.restore(checkpoint)) for problem in own]
         if trainer.is_finished:
             trainer.close()
-            return _outcome(directory, trainer, "complete", already_complete=True)
+            return outcome_of(directory, trainer, "complete", already_complete=True)
         for problem in dict.fromkeys(problems):
             display.warn(problem)
         guarantee = _guarantee(checkpoint, problems, trainer)
         message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"
-        return _train(directory, trainer, loaded, display, message, checkpoint.path.name, guarantee)
+        name = checkpoint.path.name
+        return train(directory, trainer, loaded, display, message, name, guarantee, request or StopRequest())
 
 
 def is_finished(directory: RunDirectory) -> bool:
@@ -153,8 +141,16 @@ def _create_or_join(options: RunOptions, loaded: LoadedExperiment, command: list
         return _named(options)
 
 
-def _named(options: RunOptions) -> RunDirectory:
-    return RunDirectory(options.runs_dir / (options.name or ""))
+def _named(options: RunOptions, patience: float = 600.0) -> RunDirectory:
+    """The run directory that another machine makes: it may take that machine a moment."""
+    directory = RunDirectory(options.runs_dir / (options.name or ""))
+    until = time.monotonic() + patience
+    while not directory.is_run():
+        if time.monotonic() > until:
+            text = f"no other machine has made {directory.path} within {patience:g} s"
+            raise UsageError(text, "start the machine with --node-rank 0; --runs-dir must be shared by all machines")
+        time.sleep(0.1)
+    return directory
 
 
 def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
@@ -210,67 +206,8 @@ def _refuse_to_repeat_a_failure(record: dict[str, Any]) -> None:
         raise error
 
 
-def _train(
-    directory: RunDirectory,
-    trainer: Trainer,
-    loaded: LoadedExperiment,
-    display: Display,
-    message: str,
-    checkpoint: str | None,
-    guarantee: str,
-) -> Outcome:
-    """Train with everything in place; the attempt is recorded however it ends."""
-    workers = trainer.workers
-    request = StopRequest(echo_seconds=0.0 if workers.world_size == 1 else 2.0)
-    trainer.stop_requested = lambda: request.requested
-    trainer.warn = trainer.failures.warn = display.warn
-    trainer.failures.record = directory.record_failure
-    trainer.checkpoints = directory.checkpoints
-    trainer.keep = directory.read_run().get("keep")
-    trainer.about["guarantee"] = guarantee
-    if checkpoint is None:
-        trainer.sinks = _sinks(directory, display, 0, workers)
-        trainer.sinks.load_state_dict({})
-    with _attempt(directory, trainer, checkpoint, guarantee) as ended:
-        if workers.is_first:
-            display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
-        with request.listening():
-            ended["status"] = "complete" if trainer.train() else request.status
-    workers.barrier()
-    return _outcome(directory, trainer, ended["status"])
-
-
-@contextlib.contextmanager
-def _attempt(directory: RunDirectory, trainer: Trainer, checkpoint: str | None, guarantee: str) -> Any:
-    """Record in `run.json` that a training goes on, and how it ended."""
-    first, progress = trainer.workers.is_first, trainer.progress
-    if first:
-        directory.begin_attempt(from_checkpoint=checkpoint, guarantee=guarantee)
-    ended: dict[str, Any] = {"status": "failed"}
-    try:
-        yield ended
-    except Exception as error:
-        ended |= {"exit_code": getattr(error, "exit_code", 1), "error": str(error)}
-        raise
-    finally:
-        trainer.close()
-        if first:
-            position = {"total_steps": progress.total_steps, "stage": trainer.stage_name, "stages": progress.stages}
-            directory.end_attempt(**{**ended, **position})
-
-
 def _lock(directory: RunDirectory, workers: WorkerGroup) -> contextlib.AbstractContextManager[None]:
     return directory.lock() if workers.is_first else contextlib.nullcontext()
-
-
-def _sinks(directory: RunDirectory, display: Display, start_step: int, workers: WorkerGroup) -> Sinks:
-    """What the first worker writes to; the others write nothing."""
-    if not workers.is_first:
-        return Sinks([])
-    tensorboard = TensorBoardSink(directory.tensorboard, start_step, display.warn)
-    tensorboard.overview()
-    tensorboard.hyperparameters(directory.read_run()["parameters"], ["episode/return", "episode/length"])
-    return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
 
 
 def _guarantee(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) -> str:
@@ -280,9 +217,3 @@ def _guarantee(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) ->
         now = "continued"
     before: str = checkpoint.about.get("guarantee", "bit-exact")
     return max(before, now, key=GUARANTEES.index)
-
-
-def _outcome(directory: RunDirectory, trainer: Trainer, status: str, already_complete: bool = False) -> Outcome:
-    newest, _ = newest_valid(directory.checkpoints)
-    path = None if newest is None else newest.path
-    return Outcome(directory.path, status, trainer.progress.total_steps, trainer.stage_name, path, already_complete)

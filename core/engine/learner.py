@@ -16,6 +16,7 @@ from ..losses.loss import LossOutput
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
 from .gradients import backward
+from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
@@ -82,7 +83,12 @@ class Learner:
                 output = self.model(batch.observations, batch.memory, batch.masks)
                 results = [(item, item.loss(batch, output)) for item in losses]
                 total = self._total(results)
-                norm = self.step(total, batch.size, settings)
+                try:
+                    norm = self.step(total, batch.size, settings)
+                except NonFiniteError as error:
+                    values = {item.name: float(result.value.detach()) for item, result in results}
+                    failed = FailedUpdate(ON_POLICY, fields_of(batch), batch.memory, stage_steps, values)
+                    raise explained(error, failed, self.model, self.workers) from None
                 statistics.add(batch.size, self._tags(results, total, norm))
         return statistics.means()
 
@@ -141,7 +147,7 @@ class Learner:
     def _non_finite(self, total: Tensor) -> str:
         named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
         bad = next((name for name, gradient in named if not torch.isfinite(gradient).all()), None)
-        where = f"; first bad gradient: {bad}" if bad else ""
+        where = f"; first bad gradient: {bad}" if bad and torch.isfinite(total) else ""
         return f"non-finite numbers in an update: loss = {float(total)}{where}"
 
     def state_dict(self) -> dict[str, Any]:

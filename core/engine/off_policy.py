@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from ..batch import Memory
-from ..errors import ExperimentError, TrainctlError, shown
+from ..errors import ExperimentError, NonFiniteError, TrainctlError, shown
 from ..losses.loss import OffPolicyLossOutput
 from ..pipeline import OffPolicyPipelineComponent
 from ..settings import ResolvedSettings
 from ..tree import map_tree
 from .environments import is_same_space
 from .learner import Learner, Statistics, WeightedLoss
+from .non_finite import OFF_POLICY, FailedUpdate, explained
 from .seeding import derived_seed, untouched_global_random_state
 
 Means = dict[str, tuple[float, float]]
@@ -94,15 +95,22 @@ class OffPolicyUpdater(NoOffPolicy):
             batch = map_tree(self._on_device, self._next_batch())
             tags: dict[str, torch.Tensor] = {}
             values, size = [], 0
+            memory, own = self.memory, dict[str, torch.Tensor]()
             for item in self.losses:
                 result = item.loss(self.model, batch, self.memory, stage_steps)
                 self._check(item.name, result)
                 self.memory = result.memory
+                own[item.name] = result.value
                 values.append(item.weight * result.value)
                 size = max(size, result.batch_size)
                 tags |= {f"off_policy/{item.name}/{part}": value for part, value in result.info.items()}
             total = torch.stack(values).sum()
-            norm = self.learner.step(total, size, settings)
+            try:
+                norm = self.learner.step(total, size, settings)
+            except NonFiniteError as error:
+                found = {name: float(value.detach()) for name, value in own.items()}
+                failed = FailedUpdate(OFF_POLICY, {"batch": batch}, memory, stage_steps, found)
+                raise explained(error, failed, self.model, self.learner.workers) from None
             self.memory = None if self.memory is None else self.memory.detach()
             statistics.add(size, {"off_policy/total": total, "off_policy/grad_norm": norm, **tags})
         return {**statistics.means(), "off_policy/epoch": (float(self.epoch), 1.0)}

@@ -43,6 +43,7 @@ class RunDirectory:
         self.logs = path / "logs"
         self.videos = path / "videos"
         self.failures = path / "failures"
+        self.nan_dump = path / "nan_dump"
         self._lock = path / "LOCK"
         self._holder = path / "LOCK.json"  # beside it: not every version of filelock leaves the text in LOCK alone
 
@@ -170,9 +171,14 @@ class RunDirectory:
         with contextlib.suppress(UsageError):  # a full disk must not make a failure of a training that has ended well
             self.update(**fields, attempts=[*earlier, {**last, "ended": _now(), "status": status}])
 
-    def record_failure(self, failure: Failure) -> None:
+    def record_failure(self, failure: Failure, stage_index: int = 0) -> None:
         """Keep what is needed to see an environment's failure again: `trainctl replay` reads it."""
-        content = {**failure._asdict(), "actions": failure.actions.tolist(), "dtype": str(failure.actions.dtype)}
+        content = {
+            **failure._asdict(),
+            "stage_index": stage_index,
+            "actions": failure.actions.tolist(),
+            "dtype": str(failure.actions.dtype),
+        }
         with contextlib.suppress(OSError, UsageError):  # it is no reason to stop
             self.failures.mkdir(exist_ok=True)
             name = f"environment-{failure.environment}-episode-{failure.episode}.json"

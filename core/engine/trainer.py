@@ -25,6 +25,7 @@ from .early_stopping import StageCriterion
 from .environments import build_environments
 from .failures import FailureBudget
 from .learner import Learner, WeightedLoss
+from .non_finite import FailedUpdate
 from .off_policy import NoOffPolicy, OffPolicyUpdater
 from .progress import Progress
 from .redeal import own_states
@@ -50,7 +51,7 @@ class Trainer:
     * checkpoints: the directory in which checkpoints are written.
     * stop_requested: asked after each rollout; True saves and leaves.
     * warn: told what the user should know.
-    * dump: keeps what is needed to repeat an update with non-finite numbers.
+    * dump: keeps what is needed to repeat an update with non-finite numbers, and says how.
     * about: goes into every checkpoint's manifest.
     * keep: how many checkpoints stay, beside each stage's last; None: all.
     """
@@ -63,7 +64,7 @@ class Trainer:
     checkpoints: Path = Path("checkpoints")
     stop_requested: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda text: None
-    dump: Callable[[NonFiniteError], object] = lambda error: None
+    dump: Callable[[FailedUpdate], str] = lambda failed: ""
     about: dict[str, Any] = field(default_factory=dict)
     keep: int | None = None
 
@@ -119,7 +120,6 @@ class Trainer:
 
     def train(self) -> bool:
         """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
-        self._warn_of_criteria()
         if self.progress.stage_ended is not None:
             self.progress.next_stage()
         while self.progress.stage_index < len(self.stages):
@@ -129,8 +129,8 @@ class Trainer:
             try:
                 ended = self._runner(stage).run()
             except TrainctlError as error:
-                if isinstance(error, NonFiniteError):
-                    self.dump(error)
+                if isinstance(error, NonFiniteError) and isinstance(error.evidence, FailedUpdate):
+                    error.hint = self.dump(error.evidence) or error.hint
                 raise error.within(f"stage {self.stage_name!r}") from error.__cause__
             if not ended:
                 return False
@@ -148,12 +148,6 @@ class Trainer:
     def stage_name(self) -> str:
         """The name of the current stage; of the last one when all are done."""
         return self.stage_names[min(self.progress.stage_index, len(self.stages) - 1)]
-
-    def _warn_of_criteria(self) -> None:
-        for stage, name in zip(self.stages, self.stage_names, strict=True):
-            criterion = stage.early_stopping_criterion
-            for problem in StageCriterion(criterion, self.workers).problems if criterion else ():
-                self.warn(f"stage {name!r}: {problem}, so a resumed run may stop it elsewhere")
 
     def _begin(self, stage: PipelineStage) -> None:
         """Enter a stage for the first time."""

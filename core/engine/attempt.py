@@ -1,0 +1,130 @@
+"""An attempt to train: everything is in place, the run directory says how it goes, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..description import describe
+from ..experiment_file import LoadedExperiment
+from .checkpoint import newest_valid
+from .early_stopping import StageCriterion
+from .non_finite import FailedUpdate, write_dump
+from .options import Outcome
+from .progress import Progress
+from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
+from .run_directory import RunDirectory
+from .signals import StopRequest
+from .tensorboard_sink import TensorBoardSink
+from .trainer import Trainer
+from .workers import WorkerGroup
+
+
+class Display(MetricSink, Protocol):
+    """A sink that a person watches."""
+
+    def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
+        """A training begins or goes on. `progress` is live: it may be read at any time."""
+
+    def warn(self, text: str) -> None:
+        """Something the user should know, while the training goes on."""
+
+
+class NoDisplay(NoSink):
+    """Nobody watches: the display of all workers but the first."""
+
+    def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
+        """Nobody watches."""
+
+    def warn(self, text: str) -> None:
+        """Nobody watches."""
+
+
+def train(
+    directory: RunDirectory,
+    trainer: Trainer,
+    loaded: LoadedExperiment,
+    display: Display,
+    message: str,
+    checkpoint: str | None,
+    guarantee: str,
+    request: StopRequest,
+) -> Outcome:
+    """Train with everything in place; the attempt is recorded however it ends."""
+    workers = trainer.workers
+    request.echo_seconds = 0.0 if workers.world_size == 1 else 2.0
+    trainer.stop_requested = lambda: request.requested
+    trainer.warn = trainer.failures.warn = display.warn
+    trainer.failures.record = lambda failure: directory.record_failure(failure, trainer.progress.stage_index)
+    trainer.checkpoints = directory.checkpoints
+    trainer.keep = directory.read_run().get("keep")
+    trainer.dump = lambda failed: _dump(failed, directory, trainer)
+    trainer.about["guarantee"] = guarantee
+    _warn_of_criteria(trainer)
+    if checkpoint is None:
+        trainer.sinks = sinks_of(directory, display, 0, workers)
+        trainer.sinks.load_state_dict({})
+    with _attempt(directory, trainer, checkpoint, guarantee) as ended:
+        if workers.is_first:
+            display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
+        with request.listening():
+            ended["status"] = "complete" if trainer.train() else request.status
+    workers.barrier()
+    return outcome_of(directory, trainer, ended["status"])
+
+
+@contextlib.contextmanager
+def _attempt(directory: RunDirectory, trainer: Trainer, checkpoint: str | None, guarantee: str) -> Any:
+    """Record in `run.json` that a training goes on, and how it ended."""
+    first, progress = trainer.workers.is_first, trainer.progress
+    if first:
+        directory.begin_attempt(from_checkpoint=checkpoint, guarantee=guarantee)
+    ended: dict[str, Any] = {"status": "failed"}
+    try:
+        yield ended
+    except Exception as error:
+        ended |= {"exit_code": getattr(error, "exit_code", 1), "error": str(error)}
+        raise
+    finally:
+        trainer.close()
+        if first:
+            position = {"total_steps": progress.total_steps, "stage": trainer.stage_name, "stages": progress.stages}
+            directory.end_attempt(**{**ended, **position})
+
+
+def _warn_of_criteria(trainer: Trainer) -> None:
+    """What a later resume could not restore is said when there is still time to change it."""
+    for stage, name in zip(trainer.stages, trainer.stage_names, strict=True):
+        criterion = stage.early_stopping_criterion
+        for problem in StageCriterion(criterion, trainer.workers).problems if criterion else ():
+            trainer.warn(f"stage {name!r}: {problem}, so a resumed run may stop it elsewhere")
+
+
+def _dump(failed: FailedUpdate, directory: RunDirectory, trainer: Trainer) -> str:
+    """Keep an update that was not made; gives the command that repeats it."""
+    path, progress = directory.nan_dump / f"worker-{trainer.workers.rank}", trainer.progress
+    position = {"total_steps": progress.total_steps, "updates": progress.updates}
+    about = {"stage": trainer.stage_name, "stage_index": progress.stage_index, **position}
+    try:
+        write_dump(path, failed, trainer.model, about)
+    except OSError as error:
+        return f"the update could not be kept: {error}"
+    return f"see it again: trainctl debug-dump {directory.nan_dump}"
+
+
+def sinks_of(directory: RunDirectory, display: Display, start_step: int, workers: WorkerGroup) -> Sinks:
+    """What the first worker writes to; the others write nothing."""
+    if not workers.is_first:
+        return Sinks([])
+    tensorboard = TensorBoardSink(directory.tensorboard, start_step, display.warn)
+    tensorboard.overview()
+    tensorboard.hyperparameters(directory.read_run()["parameters"], ["episode/return", "episode/length"])
+    return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
+
+
+def outcome_of(directory: RunDirectory, trainer: Trainer, status: str, already_complete: bool = False) -> Outcome:
+    """How a training ended, and the checkpoint that is left of it."""
+    newest, _ = newest_valid(directory.checkpoints)
+    path = None if newest is None else newest.path
+    return Outcome(directory.path, status, trainer.progress.total_steps, trainer.stage_name, path, already_complete)
