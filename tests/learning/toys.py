@@ -152,26 +152,32 @@ class Doors(Toy):
         return self.steps * 3 % 4
 
 
-class OneEachStep(Toy):
-    """Gives 1 for each step whatever is done, and shows how many were taken, 0 again after five. Then it is over, or
-    only cut off."""
+class Wages(Toy):
+    """Pays the same each step of an episode, 0 or 1, whatever is done; it is over after five, or only cut off.
 
-    observation_space = spaces.Discrete(5)
+    Shows the steps taken (0 again after five), and 5 more where the pay is 1.
+    """
+
+    observation_space = spaces.Discrete(10)
     action_space = spaces.Discrete(2)
     length = 5
 
     def __init__(self, over: bool) -> None:
         self.over = over
 
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.pay = int(np.random.default_rng(seed).integers(2))
+        return super().reset(seed=seed)
+
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, reward, _, ended, info = super().step(action)
         return observation, reward, ended and self.over, ended and not self.over, info
 
     def show(self) -> int:
-        return self.steps % self.length
+        return self.steps % self.length + self.length * self.pay
 
     def reward(self, action: Any) -> float:
-        return 1.0
+        return float(self.pay)
 
 
 def trained(
