@@ -9,7 +9,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import evaluate, inspect_pipeline, record_demonstrations, resume, run, verify_resume
+from . import (
+    checkpoint,
+    debug_dump,
+    doctor,
+    evaluate,
+    examples,
+    inspect_pipeline,
+    record_demonstrations,
+    replay,
+    resume,
+    run,
+    runs,
+    tail,
+    verify_resume,
+)
 from .failures import failure_of
 
 _TRACEBACK = "TRAINCTL_TRACEBACK"
@@ -18,7 +32,7 @@ _TRACEBACK = "TRAINCTL_TRACEBACK"
 _HELP = """Train agents in stages: one file, one command, exact resume.
 
 \b
-First time:   trainctl run experiments/cartpole_ppo.py
+First time:   trainctl examples cp cartpole_ppo  &&  trainctl run cartpole_ppo.py
 Look at it:   tensorboard --logdir runs
 """
 
@@ -45,9 +59,16 @@ app.command("resume", short_help="Go on with a run.")(resume.resume)
 app.command("inspect-pipeline", short_help="Show every stage with its settings.")(inspect_pipeline.inspect_pipeline)
 app.command("evaluate", short_help="Play episodes with a trained model.")(evaluate.evaluate)
 app.command("verify-resume", short_help="Prove that a killed run loses nothing.")(verify_resume.verify_resume)
+app.add_typer(checkpoint.app, name="checkpoint", short_help="List, check and delete checkpoints.")
+app.command("replay", short_help="Repeat an episode in which an environment failed.")(replay.replay)
+app.command("debug-dump", short_help="Repeat an update with non-finite numbers.")(debug_dump.debug_dump)
 app.command("record-demonstrations", short_help="Let an expert or a model play into a dataset.")(
     record_demonstrations.record_demonstrations
 )
+app.command("runs", short_help="Show all runs.")(runs.runs)
+app.command("tail", short_help="Watch a run that trains elsewhere.")(tail.tail)
+app.command("doctor", short_help="Is this machine fit to train?")(doctor.doctor)
+app.add_typer(examples.app, name="examples", short_help="List and copy the examples.")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UsageError
+from .completion import complete_runs
 
 if TYPE_CHECKING:
     from ..core.engine.workers import Fleet
@@ -28,7 +29,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors o
 Plain = Annotated[bool, typer.Option("--plain", help="No live display: one line for each interval.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 CheckpointArgument = Annotated[
-    Path | None, typer.Argument(metavar="RUN|CHECKPOINT", help="The same as --checkpoint.", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT", help="The same as --checkpoint.", show_default=False, autocompletion=complete_runs
+    ),
 ]
 CheckpointOption = Annotated[
     Path | None,
@@ -37,6 +41,7 @@ CheckpointOption = Annotated[
         metavar="RUN|CHECKPOINT",
         help="A run directory (its newest valid checkpoint) or a checkpoint.",
         show_default=False,
+        autocompletion=complete_runs,
     ),
 ]
 

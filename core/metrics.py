@@ -116,6 +116,14 @@ class LoggingPackage:
             "counts": {tag: _finite_or_none(count) for tag, count in self.counts.items()},
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> LoggingPackage:
+        """The package that `to_json` gave; None becomes NaN again. Raises `KeyError` or `TypeError` if it is none."""
+        numbers = {
+            name: {tag: _nan_for_none(value) for tag, value in content[name].items()} for name in ("means", "counts")
+        }
+        return cls(**{**content, **numbers, "wall_seconds": _nan_for_none(content["wall_seconds"])})
+
 
 def _weight(name: str, n: float | Mapping[str, float]) -> float:
     if isinstance(n, Mapping):
@@ -138,3 +146,7 @@ def _value(name: str, value: SupportsFloat) -> float:
 
 def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _nan_for_none(value: float | None) -> float:
+    return math.nan if value is None else value

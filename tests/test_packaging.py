@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 FOLDER_OF = {"trainctl": "trainctl", "trainctl.core": "core", "trainctl.cli": "cli"}
+EXAMPLES = {"trainctl.examples": "experiments"}  # a folder of files for `trainctl examples`, no package
 
 # -S leaves out what is installed beside this interpreter, an editable trainctl among it; what trainctl needs is put
 # back by its bare path, in which no .pth file is obeyed.
@@ -33,7 +34,7 @@ print([name for name in ("core", "cli", "tests", "experiments") if importlib.uti
 def checkout(tmp_path: Path) -> Path:
     """A copy to build in, so that no build output of one test ends up in another's wheel."""
     copy = tmp_path / "checkout"
-    for folder in FOLDER_OF.values():
+    for folder in (FOLDER_OF | EXAMPLES).values():
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"):
         shutil.copy(ROOT / file, copy / file)
@@ -71,7 +72,7 @@ def test_pyproject_lists_every_package_on_disk() -> None:
         for init in (ROOT / folder).rglob("__init__.py")
         if init == init.resolve()
     }
-    assert sorted(PYPROJECT["tool"]["setuptools"]["packages"]) == sorted(on_disk)
+    assert sorted(PYPROJECT["tool"]["setuptools"]["packages"]) == sorted(on_disk | set(EXAMPLES))
 
 
 def test_every_folder_with_a_source_file_is_a_package() -> None:
@@ -92,7 +93,7 @@ def test_the_wheel_holds_trainctl_and_nothing_else(checkout: Path) -> None:
     with ZipFile(build("build_wheel", checkout)) as wheel:
         files = {PurePosixPath(name) for name in wheel.namelist()}
         (entry_points,) = (wheel.read(str(file)).decode() for file in files if file.name == "entry_points.txt")
-    sources = {PurePosixPath(name.replace(".", "/")): ROOT / folder for name, folder in FOLDER_OF.items()}
+    sources = {PurePosixPath(name.replace(".", "/")): ROOT / folder for name, folder in (FOLDER_OF | EXAMPLES).items()}
     expected = {
         package / file.relative_to(folder) for package, folder in sources.items() for file in python_below(folder)
     }

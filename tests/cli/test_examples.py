@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Trainctl
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def test_every_experiment_of_the_checkout_is_listed_with_its_title(trainctl: Trainctl) -> None:
+    listed = {example["name"]: example["title"] for example in trainctl("examples", "ls", "--json").document}
+    assert set(listed) == {file.stem for file in EXPERIMENTS.glob("*.py")}
+    assert listed["cartpole_ppo"].startswith("CartPole with PPO: the first experiment.")
+
+
+def test_a_copied_example_is_the_same_and_can_be_inspected(trainctl: Trainctl, tmp_path: Path) -> None:
+    assert trainctl("examples", "cp", "cartpole-ppo").code == 0
+    assert (tmp_path / "cartpole_ppo.py").read_bytes() == (EXPERIMENTS / "cartpole_ppo.py").read_bytes()
+    assert trainctl("inspect-pipeline", "cartpole_ppo.py").code == 0
+
+
+def test_what_is_there_is_not_overwritten_unless_asked(trainctl: Trainctl, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("mine")
+    said = trainctl("examples", "cp", "cartpole_ppo", "mine.py")
+    assert (said.code, (tmp_path / "mine.py").read_text()) == (2, "mine")
+    assert "mine.py is there already" in said.err
+    assert trainctl("examples", "cp", "cartpole_ppo", "mine.py", "--force").code == 0
+    assert (tmp_path / "mine.py").read_text() != "mine"
+
+
+def test_a_misspelt_example_is_answered_with_the_nearest(trainctl: Trainctl) -> None:
+    said = trainctl("examples", "cp", "cartpole_pp")
+    assert said.code == 2
+    assert "cartpole_ppo" in said.err
