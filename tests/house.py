@@ -30,6 +30,7 @@ HOUSE: list[tuple[str, list[str]]] = [
     (
         "the verbs",
         [
+            "core/engine/acting",
             "core/engine/collector",
             "core/engine/evaluation",
             "core/engine/learner",

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Memory
-from ..distributions import ActionDistribution, as_action_distribution, sampling_noise
+from ..distributions import as_action_distribution, sampling_noise
 from ..errors import ExperimentError
 from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
+from .acting import actor_of
 from .environments import (
     Environments,
     Episode,
@@ -67,6 +68,7 @@ class RolloutCollector:
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
         self.memory = initial_memory(self.model, environments.num_envs, self.device)
+        self._actor = actor_of(self.model, environments.num_envs)
 
     def begin_stage(
         self, settings: ResolvedSettings, teacher_forcing: Callable[[int], float] | None, needs_expert: bool
@@ -97,13 +99,12 @@ class RolloutCollector:
         self, rollout: Rollout, rollout_index: int, stage_steps: int, steps_per_vector_step: int
     ) -> list[FinalObservation]:
         self._probabilities = []
-        noise = self._noise(rollout, rollout_index)
+        self._actor.begin(self._noise(rollout, rollout_index), self.device)
         teacher_noise = self._teacher_noise(rollout, rollout_index)
         finals: list[FinalObservation] = []
         seconds = 0.0
         for t, row in enumerate(rollout.rows):
-            distribution, self.memory = self._policy(rollout, t)
-            rollout.host_actions[t] = distribution.sample(noise[t])[0].numpy(force=True)
+            rollout.host_actions[t], self.memory = self._actor.act(rollout, t, self.memory)
             if self._needs_expert:
                 self._ask_expert(rollout, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
             started = time.perf_counter()
@@ -191,22 +192,13 @@ class RolloutCollector:
             return []
         return ["after replaying its actions an environment shows another observation than it did when saved"]
 
-    def _policy(self, rollout: Rollout, t: int) -> tuple[ActionDistribution, Memory]:
-        """The model's distribution over actions at step t, and its memory after it."""
-        policy: Any = getattr(self.model, "policy", None)
-        arguments = (rollout.step_observations[t], self.memory, rollout.step_masks[t])
-        if policy is not None:
-            distribution, memory = policy(*arguments)
-        else:
-            distribution, _, memory = self.model(*arguments)
-        return as_action_distribution(distribution), memory
-
-    def _noise(self, rollout: Rollout, rollout_index: int) -> Tensor:
+    def _noise(self, rollout: Rollout, rollout_index: int) -> np.ndarray:
+        """For sampling, (T, N, n)."""
         each = [
             sampling_noise(self._spaces[1], stream(self.seed, "actions", index, rollout_index), rollout.num_steps)
             for index in self.indices
         ]
-        return torch.from_numpy(np.stack(each, axis=1)[:, None]).to(self.device)  # (T, 1, N, n)
+        return np.stack(each, axis=1)
 
     def _teacher_noise(self, rollout: Rollout, rollout_index: int) -> np.ndarray:
         if not self._needs_expert:
