@@ -10,6 +10,17 @@ from torch import Tensor, nn
 from .workers import WorkerGroup
 
 
+def total_norm(gradients: list[Tensor], norm_type: float) -> Tensor:
+    """The norm of all gradients as one vector; norm_type: 2, inf, …"""
+    # as torch.nn.utils.get_total_norm, which spends most of its time on sorting the tensors by device and type
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, norm_type)), norm_type)
+
+
+def clip(gradients: list[Tensor], norm: Tensor, largest: float) -> None:
+    """Scale the gradients, in place, so that their norm is `largest` at most."""
+    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+
+
 def backward(loss: Tensor, size: int, parameters: Sequence[nn.Parameter], workers: WorkerGroup) -> Tensor:
     """Set the parameters' gradients to those of the loss, averaged over workers by `size`. Returns the averaged loss.
 

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn, optim
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..builder import Builder, built
 from ..errors import ExperimentError, NonFiniteError
 from ..losses.loss import LossOutput
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
-from .gradients import backward
+from .gradients import backward, clip, total_norm
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
 from .rollout import Rollout
 from .schedule import Schedule
@@ -108,11 +107,11 @@ class Learner:
         """
         averaged = backward(total, size, self.parameters, self.workers)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = get_total_norm(gradients, settings.grad_norm_type)
+        norm = total_norm(gradients, settings.grad_norm_type)
         if not torch.isfinite(averaged + norm):
             raise NonFiniteError(self._non_finite(averaged))
         if settings.max_grad_norm is not None:
-            clip_grads_with_norm_(self.parameters, settings.max_grad_norm, norm)
+            clip(gradients, norm, settings.max_grad_norm)
         self.optimizer.step()
         return norm
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -145,38 +145,36 @@ class Rollout:
 
         Without memory: shuffled steps, as batches (1, B). With memory: shuffled whole sequences, as (T, B).
         """
+        if count == 0:
+            return
         if self.first_memory is None:
-            order = generator.permutation(np.flatnonzero(self.host_flags["valid"]))
+            order, take = np.flatnonzero(self.host_flags["valid"]), self._steps()
         else:
-            order = generator.permutation(self.num_envs)
-        shares = np.array_split(order, count) if count > 0 else []
-        take = self._steps if self.first_memory is None else self._sequences
-        for share in shares:
-            yield take(torch.from_numpy(share).to(self.device), stage_steps)
+            order, take = np.arange(self.num_envs), self._sequences(self.first_memory)
+        for share in np.array_split(generator.permutation(order), count):
+            yield Batch(stage_steps=stage_steps, **take(torch.from_numpy(share).to(self.device)))
 
-    def _steps(self, index: Tensor, stage_steps: int) -> Batch:
-        def gather(leaf: Tensor) -> Tensor:
-            return leaf[: self.num_steps].flatten(0, 1).index_select(0, index).unsqueeze(0)
+    def _steps(self) -> Take:
+        """Of (T, N, …), steps by their number t · N + n: as (1, B, …)."""
+        flat = map_tree(lambda leaf: leaf.flatten(0, 1), self._content())
+        return lambda index: {
+            "memory": None,
+            **map_tree(lambda leaf: leaf.index_select(0, index).unsqueeze(0), flat),
+        }
 
-        return self._batch(gather, None, None, stage_steps)
+    def _sequences(self, first_memory: Tensor) -> Take:
+        """Of (T, N, …), whole sequences by their environment: as (T, B, …)."""
+        content = self._content() if self.everything_is_valid else {**self._content(), "valid": self.fields["valid"]}
+        return lambda index: {
+            "memory": first_memory.index_select(0, index),
+            **map_tree(lambda leaf: leaf.index_select(1, index), content),
+        }
 
-    def _sequences(self, index: Tensor, stage_steps: int) -> Batch:
-        def gather(leaf: Tensor) -> Tensor:
-            return leaf[: self.num_steps].index_select(1, index)
-
-        assert self.first_memory is not None
-        valid = None if self.everything_is_valid else gather(self.fields["valid"])
-        return self._batch(gather, self.first_memory.index_select(0, index), valid, stage_steps)
-
-    def _batch(self, gather: Any, memory: Memory, valid: Tensor | None, stage_steps: int) -> Batch:
-        return Batch(
-            observations=map_tree(gather, self.observations),
-            masks=gather(self.masks),
-            memory=memory,
-            valid=valid,
-            stage_steps=stage_steps,
-            **{name: gather(self.fields[name]) for name in BATCH_FIELDS if name in self.fields},
-        )
+    def _content(self) -> Tree:
+        """What a batch holds of each step: (T, N, …)."""
+        seen = {"observations": self.observations, "masks": self.masks}
+        fields = {name: self.fields[name] for name in BATCH_FIELDS if name in self.fields}
+        return {**map_tree(lambda leaf: leaf[: self.num_steps], seen), **fields}
 
     def valid_observations(self) -> Tree:
         """The observations that actions were chosen on: tree of (number of steps that are data, …)."""
@@ -187,6 +185,9 @@ class Rollout:
         """Size of one environment's observation."""
         return sum(leaf[0, 0].numel() * leaf.element_size() for leaf in leaves(self.observations))
 
+
+Take: TypeAlias = Callable[[Tensor], dict[str, Any]]
+"""From an index to the fields of a batch."""
 
 BATCH_FIELDS = (
     "actions",

@@ -22,7 +22,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
     ratio: π_new(a|s) / π_old(a|s); advantages: of the same shape. Returns that shape.
     """
-    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_range, 1 + clip_range))
+    return -torch.minimum(advantages * ratio, advantages * ratio.clamp(1 - clip_range, 1 + clip_range))
 
 
 def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
