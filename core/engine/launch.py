@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..description import describe, plain
-from ..errors import TrainctlError, UsageError
+from ..errors import RunInUseError, TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, source_files
 from .adjustments import load_adjusted
 from .attempt import Display as Display
@@ -109,7 +109,16 @@ def is_finished(directory: RunDirectory) -> bool:
 def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> RunDirectory:
     """The run directory with everything that a resume needs."""
     name = options.name or default_name(loaded.path.stem, options.seed)
-    directory = RunDirectory.create(options.runs_dir, name)
+    try:
+        return RunDirectory.create(options.runs_dir, name, lambda directory: _fill(directory, options, loaded, command))
+    except UsageError as error:
+        existing = RunDirectory(options.runs_dir / name)
+        if existing.is_run() and not is_finished(existing):  # it was not there when `start` looked for it
+            raise RunInUseError(f"{existing.path} has just been begun by another process", "wait for it") from error
+        raise
+
+
+def _fill(directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> None:
     directory.copy_experiment(source_files(loaded), loaded.path.parent)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     directory.record_run(
@@ -126,7 +135,6 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -
         adjustments=options.adjustments.to_json(),
         keep=options.keep,
     )
-    return directory
 
 
 def _create_or_join(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> RunDirectory:

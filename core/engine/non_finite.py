@@ -54,7 +54,7 @@ def explained(error: NonFiniteError, failed: FailedUpdate, model: nn.Module, wor
     words = [f"loss/{name} = {value}" for name, value in failed.losses.items() if not math.isfinite(value)]
     bad = {"batch": first_bad(failed.tensors()), "model": first_bad(model.state_dict())}
     words += [f"first bad tensor: the {whose}'s {name}" for whose, name in bad.items() if name]
-    told = workers.gather("; ".join(words[:2]))
+    told = workers.gather("; ".join(words))
     own = [f"{text} (worker {rank})" if len(told) > 1 else text for rank, text in enumerate(told) if text]
     error.message = "; ".join([error.message, *own[:1]])
     error.evidence = failed

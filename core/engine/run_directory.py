@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,13 @@ class RunDirectory:
         self._holder = path / "LOCK.json"  # beside it: not every version of filelock leaves the text in LOCK alone
 
     @classmethod
-    def create(cls, runs_dir: Path, name: str) -> RunDirectory:
+    def create(
+        cls, runs_dir: Path, name: str, fill: Callable[[RunDirectory], object] = lambda directory: None
+    ) -> RunDirectory:
         """Make the directory of a new run; of several processes that try the same name exactly one succeeds.
+
+        fill: writes what every run has. It is given another directory, which gets its name when it is filled: whoever
+        is killed in between leaves nothing under that name.
 
         Raises `RunInUseError` if a training is going on in a run of this name, and `UsageError` if the name is taken,
         is no name of a directory, or cannot be written there.
@@ -57,14 +63,22 @@ class RunDirectory:
         if name == ".." or Path(name).name != name or not name:
             raise UsageError(f"a run cannot be called {name!r}", "give --name a name without slashes, e.g. first")
         directory = cls(runs_dir / name)
+        aside = cls(runs_dir / f".{name}.new-{secrets.token_hex(4)}")
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            directory.path.mkdir()
-        except FileExistsError as error:
-            raise _taken(directory, runs_dir) from error
+            if os.path.lexists(directory.path):
+                raise FileExistsError
+            aside.path.mkdir()
+            aside._lock.touch()  # an empty directory would let itself be replaced by another process's
+            fill(aside)
+            os.rename(aside.path, directory.path)
         except OSError as error:
+            if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
+                raise _taken(directory, runs_dir) from error
             reason = error.strerror or str(error)
             raise UsageError(f"the run directory {directory.path} cannot be made: {reason}", _ELSEWHERE) from error
+        finally:
+            shutil.rmtree(aside.path, ignore_errors=True)  # where all went well it is gone: it has its name
         return directory
 
     @classmethod

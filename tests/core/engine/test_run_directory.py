@@ -255,7 +255,7 @@ def test_a_file_that_is_written_is_the_old_one_or_the_new_one(
             with pytest.raises(UsageError, match=r"run\.json cannot be written: No space left on device"):
                 run.update(note="new")
         assert run.read_run()["note"] == "old"
-        assert [path.name for path in run.path.iterdir()] == ["run.json"]
+        assert sorted(path.name for path in run.path.iterdir()) == ["LOCK", "run.json"]
 
 
 def test_a_full_disk_makes_no_failure_of_a_training_that_ended(

@@ -1,0 +1,77 @@
+"""SIGTERM, SIGUSR1 and Ctrl-C, to the process or to its whole group: saved, the right exit code, and the same end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, difference, record, settings, trainctl
+
+CARTPOLE = EXPERIMENTS / "cartpole.py"
+CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
+STATUS = {75: "preempted", 130: "interrupted"}
+
+
+@pytest.mark.parametrize("to_group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [
+        *[(number, 2) for number in CODES],
+        *[pytest.param(number, 20, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]) for number in CODES],
+    ],
+)
+def test_a_signal_saves_and_the_end_is_the_same(
+    number: signal.Signals, times: int, to_group: bool, tmp_path: Path
+) -> None:
+    words = ["run", CARTPOLE, "--quiet", *settings(steps=20_000, processes=2, save_interval=100_000)]
+    assert trainctl(tmp_path, *words, "--name", "alone") == 0
+    moments, count, longest = random.Random(f"{number} {to_group}"), 0, 0.0
+    for name in (f"stopped-{index}" for index in range(times)):
+        code, steps = -1, 0
+        while code != 0:
+            command = Command(tmp_path, *words, "--name", name)
+            command.wait_until_it_listens()
+            time.sleep(moments.uniform(0, 1.5))
+            began = time.monotonic()
+            if count < times:
+                (os.killpg if to_group else os.kill)(command.pid, number)
+                count += 1
+            code = command.wait()
+            longest = max(longest, time.monotonic() - began) if code else longest
+            assert code in (0, CODES[number]), command.said()
+            if code:
+                found = record(tmp_path, name)
+                assert found["attempts"][-1]["status"] == STATUS[code]
+                assert found["total_steps"] > steps
+                steps = found["total_steps"]
+                assert checkpoints(tmp_path, name)[-1] == f"step-{steps:012d}"
+                assert damaged(tmp_path, name) == []
+        assert difference(tmp_path, "alone", name) is None
+        if count == times:
+            break
+    print(f"{count} times {number.name}; from the signal to the exit at most {longest:.1f} s")
+
+
+def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
+    words = ["run", EXPERIMENTS / "failing.py", "--name", "hangs", "--quiet"]
+    command = Command(tmp_path, *words, *settings(how="hang", at=50, timeout=1000, processes=1))
+    command.wait_until((tmp_path / "hanging").exists)
+    os.kill(command.pid, signal.SIGTERM)
+    time.sleep(0.3)
+    assert command.process.is_alive()
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait() == 128 + signal.SIGTERM
+
+
+def test_a_signal_while_everything_is_still_being_built_is_kept(tmp_path: Path) -> None:
+    """A signal that comes before anything is trained is kept: one rollout, and it is saved."""
+    command = Command(tmp_path, "run", CARTPOLE, "--name", "early", "--quiet")
+    command.wait_until_it_listens()
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait() == 75, command.said()
+    assert checkpoints(tmp_path, "early") == ["step-000000000256"]
