@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -53,12 +54,14 @@ class MultiCategoricalHead(PolicyHead):
 
 
 class GaussianHead(PolicyHead):
-    """For Box. The standard deviation does not depend on the observation and is 1 at first (Schulman et al. 2015,
-    https://arxiv.org/abs/1502.05477, and the libraries after it)."""
+    """For Box. The standard deviation does not depend on the observation (Schulman et al. 2015,
+    https://arxiv.org/abs/1502.05477, and the libraries after it). `ExperimentError` if initial_std is not above 0."""
 
-    def __init__(self, input_size: int, action_space: spaces.Box) -> None:
+    def __init__(self, input_size: int, action_space: spaces.Box, initial_std: float) -> None:
         super().__init__(input_size, action_space)
-        self.log_std = nn.Parameter(torch.zeros(number_of_parameters(action_space)))
+        if not 0 < initial_std < math.inf:
+            raise ExperimentError(f"initial_std must be above 0, not {initial_std!r}")
+        self.log_std = nn.Parameter(torch.full((number_of_parameters(action_space),), math.log(initial_std)))
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(self.parameters_of(features), self.log_std)
@@ -77,14 +80,17 @@ class ValueHead(nn.Module):
         return F.linear(features, self.weight, self.bias).squeeze(-1)
 
 
-def policy_head(input_size: int, action_space: gymnasium.Space[Any]) -> PolicyHead:
-    """The policy head for an action space. `ExperimentError` where there is none."""
+def policy_head(input_size: int, action_space: gymnasium.Space[Any], initial_std: float = 1.0) -> PolicyHead:
+    """The policy head for an action space. `ExperimentError` where there is none.
+
+    initial_std: of Box actions, in their own units; without effect for others.
+    """
     if isinstance(action_space, spaces.Discrete):
         return CategoricalHead(input_size, action_space)
     if isinstance(action_space, (spaces.MultiDiscrete, spaces.MultiBinary)):
         return MultiCategoricalHead(input_size, action_space)
     if isinstance(action_space, spaces.Box):
-        return GaussianHead(input_size, action_space)
+        return GaussianHead(input_size, action_space, initial_std)
     raise ExperimentError(
         f"no ready model acts in the action space {action_space}",
         "there are heads for Discrete, MultiDiscrete, MultiBinary and Box; wrap the environment so that it has one",

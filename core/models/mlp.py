@@ -28,6 +28,7 @@ class MLPActorCritic(ComposedActorCritic):
     * activation: "tanh", "relu", "elu", "gelu" or "silu".
     * memory: None, "gru" or "lstm"; memory_size: the size of its output, without effect where memory is None.
     * normalize_observations: standardise the Box parts by running statistics (see `ObservationNormalizer`).
+    * initial_std: the standard deviation of Box actions at first, > 0, in the actions' own units.
 
     Raises `ExperimentError` for spaces it cannot read, images among them, and for unknown activations and memories.
     """
@@ -41,6 +42,7 @@ class MLPActorCritic(ComposedActorCritic):
         memory: str | None = None,
         memory_size: int = 128,
         normalize_observations: bool = False,
+        initial_std: float = 1.0,
     ) -> None:
         parts = dict(leaf_spaces(observation_space))
         for path, space in parts.items():
@@ -50,11 +52,12 @@ class MLPActorCritic(ComposedActorCritic):
         vectors = VectorEncoder(parts, normalize_observations, "MLPActorCritic")
         sizes = (vectors.size, *hidden_sizes)
         if memory is None:
-            policy = nn.Sequential(HiddenLayers(sizes, activation), policy_head(sizes[-1], action_space))
+            hidden = HiddenLayers(sizes, activation)
+            policy = nn.Sequential(hidden, policy_head(sizes[-1], action_space, initial_std))
             value = nn.Sequential(HiddenLayers(sizes, activation), ValueHead(sizes[-1]))
             super().__init__(vectors, NoMemory(vectors.size), policy, value)
         else:
             encoder = nn.Sequential(vectors, HiddenLayers(sizes, activation))
             remember = make_memory(memory, sizes[-1], memory_size)
             size = remember.output_size
-            super().__init__(encoder, remember, policy_head(size, action_space), ValueHead(size))
+            super().__init__(encoder, remember, policy_head(size, action_space, initial_std), ValueHead(size))

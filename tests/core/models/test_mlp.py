@@ -48,6 +48,16 @@ def test_the_sizes_and_gains_are_those_of_published_ppo() -> None:
         assert not any(parameter.any() for parameter in head.parameters() if parameter.dim() == 1)
 
 
+@pytest.mark.parametrize("memory", [None, "gru"])
+def test_the_first_actions_have_the_standard_deviation_asked_for(memory: str | None) -> None:
+    model = MLPActorCritic(spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), memory=memory, initial_std=0.25)
+    distribution, _ = model.policy(torch.ones(1, 4, 3), model.initial_memory(4), torch.ones(1, 4))
+    noise = torch.ones(1, 4, 2)
+    torch.testing.assert_close(distribution.sample(noise) - distribution.mode(), 0.25 * noise)
+    with pytest.raises(ExperimentError, match="initial_std must be above 0, not 0"):
+        MLPActorCritic(spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), initial_std=0)
+
+
 def test_no_hidden_layers_is_a_linear_model() -> None:
     model = MLPActorCritic(spaces.Box(-1, 1, (3,)), spaces.Discrete(2), hidden_sizes=())
     assert sum(parameter.numel() for parameter in model.parameters()) == (3 + 1) * 2 + (3 + 1)
