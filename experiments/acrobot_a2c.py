@@ -1,6 +1,6 @@
 """Acrobot with A2C: swing a two-link arm up by driving only its elbow. Short rollouts, one update for each.
 
-Reaches a mean return of about -83 within 500,000 steps, in a minute (-100 counts as solved, -500 is never getting up).
+Reaches a mean return of about -83 after 500,000 steps, in a minute or two (-100 counts as solved, -500 is the worst).
 Settings: Stable-Baselines3's zoo (A2C, Acrobot-v1).
 """
 

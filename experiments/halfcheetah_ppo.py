@@ -1,7 +1,8 @@
 """HalfCheetah with PPO: a two-legged robot learns to run (MuJoCo; needs `pip install trainctl[mujoco]`).
 
-Settings: CleanRL's `ppo_continuous_action.py` (Huang et al. 2022, "The 37 implementation details of PPO"), with
-observations and rewards normalised by running statistics.
+Observations and rewards are normalised by running statistics. Settings: CleanRL's `ppo_continuous_action.py` (Huang et
+al. 2022, "The 37 implementation details of PPO"), but 64 environments with short rollouts, larger minibatches, and
+actions that vary less at first: with a standard deviation of 1 some seeds never get beyond a return of 1,500.
 """
 
 import torch
@@ -12,18 +13,20 @@ from trainctl.models import MLPActorCritic
 
 
 def experiment(
-    learning_rate: float = 3e-4,
+    learning_rate: float = 7e-4,
     num_envs: int = 64,
     num_steps: int = 32,
-    num_mini_batch: int = 32,
+    num_mini_batch: int = 8,
     update_repeats: int = 10,
+    initial_std: float = 0.4,
     steps: int = 1_000_000,
 ) -> Experiment:
     """The learning rate goes down to 0 over `steps`; each rollout has num_envs * num_steps steps."""
+    model = {"hidden_sizes": (64, 64), "normalize_observations": True, "initial_std": initial_std}
     return Experiment(
         environment="HalfCheetah-v5",
         num_envs=num_envs,
-        model=Builder(MLPActorCritic, {"hidden_sizes": (64, 64), "normalize_observations": True}),
+        model=Builder(MLPActorCritic, model),
         normalize_rewards=True,
         pipeline=TrainingPipeline(
             named_losses={"ppo": Builder(PPO, {"clip_range": 0.2, "entropy_coefficient": 0.0})},
