@@ -74,6 +74,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/stopwatch",
             "core/engine/redeal",
             "core/engine/tensorboard_sink",
+            "core/engine/weighing",
             "core/engine/workers",
         ],
     ),

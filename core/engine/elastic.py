@@ -13,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..errors import TrainctlError, UsageError
+from .addresses import address_towards, interface_with
 from .workers import Fleet
 
 SHUTDOWN_SECONDS = 30
@@ -49,7 +50,7 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         rdzv_backend="c10d",
         rdzv_endpoint=fleet.rdzv_endpoint or "127.0.0.1:0",
         rdzv_configs={} if fleet.node_rank is None else {"is_host": fleet.node_rank == 0},
-        local_addr=None if fleet.rdzv_endpoint else "127.0.0.1",
+        local_addr=_local_address(fleet),
         max_restarts=fleet.max_restarts,
         signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
         shutdown_timeout=SHUTDOWN_SECONDS,
@@ -60,6 +61,21 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         return  # the workers were told and have saved; what they wrote says how far they came
     except ChildFailedError as error:
         raise _failure(error, logs) from None
+
+
+def _local_address(fleet: Fleet) -> str:
+    """Where the other workers find this machine; gloo is told the interface that goes with it."""
+    if not fleet.rdzv_endpoint:
+        return "127.0.0.1"
+    try:
+        address = address_towards(fleet.rdzv_endpoint)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"there is no way to --rdzv-endpoint {fleet.rdzv_endpoint}: {error}", "write HOST:PORT"
+        ) from None
+    if interface := interface_with(address):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    return address
 
 
 def _machines(nnodes: str) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
+from .signals import die_with_parent
+
 T = TypeVar("T")
 
 
@@ -161,6 +163,7 @@ def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[Worke
     if not is_one_of_many():
         yield SingleWorker()
         return
+    die_with_parent()  # a launcher that is killed takes its workers along
     options: dict[str, Any] = {"timeout": datetime.timedelta(seconds=timeout)}
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
     try:

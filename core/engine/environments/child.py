@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import mmap
 import os
 import signal
@@ -16,7 +14,7 @@ import numpy as np
 
 from ...errors import EnvironmentFailure, TrainctlError
 from ...tree import map_tree
-from ..signals import SIGNALS
+from ..signals import SIGNALS, die_with_parent
 from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words
 from .spaces import action_layout, allocate, observation_layout
@@ -76,7 +74,7 @@ def serve(connection: Connection, memory: SharedStep, work: Work, not_ours: Sequ
     """Do what is asked, (method, argument) -> ("done", result) or ("error", exception), until the pipe is closed."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
-    _die_with_parent()
+    die_with_parent()
     for other in not_ours:
         other.close()  # kept open here, nobody would notice the parent's death
     share = None
@@ -167,9 +165,3 @@ class Share(SerialEnvironments):
 
     def _note_episodes(self) -> None:
         self.episodes[:] = [environment.episode for environment in self.environments]
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, even by kill -9; elsewhere the closed pipe must do."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
