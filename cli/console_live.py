@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .captured_output import CapturedOutput
-from .displays import FIRST_TAGS, QuietDisplay
+from .displays import FIRST_TAGS, QuietDisplay, interval_line
 from .text import duration, number, sparkline
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class LiveDisplay(QuietDisplay):
         self._live.start()
 
     def write(self, package: LoggingPackage) -> None:
+        if package.should_log and package.kind == "valid":
+            self._print(Text(interval_line(package), "green"))
         if package.should_log and package.kind == "train":
             for tag in FIRST_TAGS:
                 if tag in package.means:

@@ -78,4 +78,4 @@ def main_tags(means: Mapping[str, float]) -> list[str]:
 
 
 def _short(tag: str) -> str:
-    return tag.removeprefix("episode/").removeprefix("loss/")
+    return tag.removeprefix("episode/").removeprefix("loss/").removeprefix("valid/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,17 +11,36 @@ from .options import AsJson, CheckpointArgument, CheckpointOption, Device, one_p
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.evaluation import Summary
+    from ..core.engine.from_checkpoint import Evaluated
 
 
 def evaluate(
     path: CheckpointArgument = None,
     checkpoint: CheckpointOption = None,
-    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="How many episodes to play.")] = 100,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many episodes to play.  [default: as the validation, or 100]",
+            show_default=False,
+        ),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic/--sample", help="The most probable action, or one drawn at random.")
     ] = True,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed plays the same episodes.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="The same seed plays the same episodes.  [default: as the validation, or 0]",
+            show_default=False,
+        ),
+    ] = None,
+    every_checkpoint: Annotated[
+        bool, typer.Option("--all", help="Every checkpoint of the run, one after another.")
+    ] = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -28,28 +48,70 @@ def evaluate(
 
     \b
     trainctl evaluate --checkpoint runs/first --episodes 100
+    trainctl evaluate runs/first@best
+    trainctl evaluate runs/first --all
+
+    An experiment with a validation is evaluated in its environments; @best gives the logged numbers again.
     """
     chosen = one_path(path, checkpoint, "evaluate")
 
     from ..core.engine.from_checkpoint import evaluate_checkpoint
 
     with standard_output(reserved=as_json):
-        played, summaries = evaluate_checkpoint(chosen, episodes, deterministic, seed, device)
+        paths = _all_of(chosen) if every_checkpoint else [chosen]
+        played = [evaluate_checkpoint(one, episodes, deterministic, seed, device) for one in paths]
     if as_json:
-        print_document({"checkpoint": str(played.path), "episodes": episodes, **_as_json(summaries)})
+        documents = [_document(one) for one in played]
+        print_document(documents if every_checkpoint else documents[0])
+    elif every_checkpoint:
+        _show_all(played)
     else:
-        _show(str(played.path), episodes, deterministic, summaries)
+        _show(played[0], deterministic)
 
 
-def _as_json(summaries: dict[str, Summary]) -> dict[str, Any]:
-    return {name: {"mean": found.mean, "ci95": list(found.ci95)} for name, found in summaries.items()}
+def _all_of(path: Path) -> list[Path]:
+    """The checkpoints of the run; damaged ones are told and left out. Raises `CheckpointError` if none is left."""
+    from ..core.engine.checkpoint import list_checkpoints, verify
+    from ..core.engine.run_directory import RunDirectory
+    from ..core.errors import CheckpointError
+    from .console import say
+
+    directory = RunDirectory.of_checkpoint(path)
+    faults = {one: verify(one) for one in list_checkpoints(directory.checkpoints)}
+    say([f"warning: {one.name} is left out: {fault}" for one, fault in faults.items() if fault], "yellow")
+    if not (valid := [one for one, fault in faults.items() if not fault]):
+        raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
+    return valid
 
 
-def _show(checkpoint: str, episodes: int, deterministic: bool, summaries: dict[str, Summary]) -> None:
+def _document(played: Evaluated) -> dict[str, Any]:
+    summaries = {name: {"mean": s.mean, "ci95": list(s.ci95)} for name, s in played.summaries.items()}
+    return {"checkpoint": str(played.checkpoint.path), "episodes": played.episodes, **summaries}
+
+
+def _show(played: Evaluated, deterministic: bool) -> None:
     from .console import show_lines, show_table
     from .text import number
 
     actions = "most probable actions" if deterministic else "sampled actions"
-    rows = [[name, number(s.mean), f"{number(s.ci95[0])} … {number(s.ci95[1])}"] for name, s in summaries.items()]
-    show_lines([f"{episodes} episodes of {checkpoint}, {actions}"])
+    rows = [
+        [name, number(s.mean), f"{number(s.ci95[0])} … {number(s.ci95[1])}"] for name, s in played.summaries.items()
+    ]
+    show_lines([f"{played.episodes} episodes of {played.checkpoint.path}, {actions}"])
     show_table(["", "mean", "95 % interval"], rows)
+
+
+def _show_all(played: list[Evaluated]) -> None:
+    from .console import show_table
+    from .text import number
+
+    names = list(dict.fromkeys(name for one in played for name in one.summaries))
+    rows = [
+        [
+            f"{one.checkpoint.step:,}",
+            str(one.checkpoint.about.get("stage", "")),
+            *(number(one.summaries[name].mean) if name in one.summaries else "" for name in names),
+        ]
+        for one in played
+    ]
+    show_table(["steps", "stage", *names], rows)

@@ -39,7 +39,7 @@ CheckpointOption = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="RUN|CHECKPOINT",
-        help="A run directory (its newest valid checkpoint) or a checkpoint.",
+        help="A run directory (its newest valid checkpoint), a checkpoint, or RUN@best, RUN@stage:NAME, RUN@step:N.",
         show_default=False,
         autocompletion=complete_runs,
     ),
@@ -102,4 +102,13 @@ def one_path(argument: Path | None, option: Path | None, command: str) -> Path:
         raise UsageError(
             f"{command} needs one run or checkpoint; {found}", f"write: trainctl {command} --checkpoint runs/NAME"
         )
-    return given[0]
+    return addressed(given[0])
+
+
+def addressed(path: Path) -> Path:
+    """The checkpoint that RUN@best, RUN@stage:NAME or RUN@step:N means; another path is itself."""
+    if "@" not in str(path):
+        return path
+    from ..core.engine.checkpoint_choice import choose
+
+    return choose(path)

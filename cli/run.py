@@ -19,6 +19,7 @@ from .options import (
     Quiet,
     Rendezvous,
     Settings,
+    addressed,
     fleet_of,
     settings_of,
 )
@@ -87,7 +88,7 @@ def run(
             deterministic=deterministic,
             name=name,
             runs_dir=runs_dir,
-            init_from=init_from,
+            init_from=None if init_from is None else addressed(init_from),
             keep=keep,
             fleet=fleet,
         )

@@ -20,6 +20,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "environment": plain(experiment.environment),
         "num_envs": experiment.num_envs,
         "normalize_rewards": experiment.normalize_rewards,
+        "validation": plain(experiment.validation),
         "model": plain(experiment.model),
         "optimizer": plain(pipeline.optimizer_builder),
         "lr_scheduler": plain(pipeline.lr_scheduler_builder),

@@ -50,7 +50,8 @@ class StopWhenMetricReaches(EarlyStoppingCriterion):
     An interval that says too little about the metric (no episode with it, or fewer than `minimum_episodes`) is passed
     over: it neither counts nor breaks the row.
 
-    * metric: a tag such as "episode/return"; a bare name means an episode's: "success" is "episode/success".
+    * metric: a tag such as "episode/return" or "valid/return" (of the experiment's validation); a bare name means an
+      episode's: "success" is "episode/success".
     * threshold: the mean that must be reached or exceeded.
     * consecutive_intervals: how many intervals in a row must reach it, ≥ 1.
     * minimum_episodes: how many episodes an interval's mean must rest on to count, ≥ 0.
@@ -75,6 +76,11 @@ class StopWhenMetricReaches(EarlyStoppingCriterion):
     def tag(self) -> str:
         """The metric's full name."""
         return self.metric if "/" in self.metric else f"episode/{self.metric}"
+
+    @property
+    def is_of_validation(self) -> bool:
+        """Whether it waits for a metric of the validation episodes, such as "valid/return"."""
+        return self.tag.startswith("valid/")
 
     @property
     def reason(self) -> str:  # type: ignore[override]  # a class attribute there, so that others may just set it
@@ -108,9 +114,11 @@ class StopWhenMetricReaches(EarlyStoppingCriterion):
 
     def _refuse_unknown_metric(self, means: Mapping[str, float]) -> None:
         self._metric_was_seen = self._metric_was_seen or self.tag in means
-        if means and not self._metric_was_seen:
-            text = f"StopWhenMetricReaches waits for the metric {self.tag!r}, but the first interval has none."
-            raise ExperimentError([Fault(text, self._location, did_you_mean(self.tag, means))])
+        comparable = [tag for tag in means if tag.startswith("valid/") == self.is_of_validation]
+        if comparable and not self._metric_was_seen:
+            first = "validation" if self.is_of_validation else "interval"
+            text = f"StopWhenMetricReaches waits for the metric {self.tag!r}, but the first {first} has none."
+            raise ExperimentError([Fault(text, self._location, did_you_mean(self.tag, comparable))])
 
     def _faults(self) -> Iterator[Fault]:
         if not isinstance(self.metric, str) or not self.metric:

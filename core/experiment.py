@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import checks
 from .builder import Builder
+from .early_stopping import StopWhenMetricReaches
 from .errors import Fault, Location, refuse, shown, where
 from .pipeline import TrainingPipeline
+from .validation import Validation
 
 if TYPE_CHECKING:
     import gymnasium
@@ -36,6 +38,7 @@ class Experiment:
     * environment_processes: child processes of each worker that step its environments; 0: the worker steps them itself;
       None: as many as there are cores where a step takes long enough to be worth it. The outcome does not depend on it.
       An environment that crashes its process or hangs is survived in a child only.
+    * validation: episodes that the model plays now and then while it trains; None: none.
     * environment_timeout: seconds that a step may take in a child before its environments count as hung, > 0.
 
     Raises `ExperimentError` that lists everything wrong with the declaration.
@@ -48,6 +51,7 @@ class Experiment:
     normalize_rewards: bool = False
     environment_processes: int | None = None
     environment_timeout: float = 60.0
+    validation: Validation | None = None
     location: Location | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,10 +67,11 @@ class Experiment:
             "pipeline": _pipeline_complaints(self.pipeline),
             "environment_processes": checks.process_complaints(self.environment_processes),
             "environment_timeout": checks.seconds_complaints("environment_timeout", self.environment_timeout),
+            "validation": _validation_complaints(self.validation),
             "normalize_rewards": checks.switch_complaints("normalize_rewards", self.normalize_rewards),
         }
         found = [self.fault(argument, *what) for argument, texts in complaints.items() for what in texts]
-        return found or list(self._minibatch_faults())
+        return found or [*self._minibatch_faults(), *self._criterion_faults()]
 
     def fault(self, argument: str, message: str, hint: str = "") -> Fault:
         """A fault of this declaration, located where it is given `argument`."""
@@ -86,6 +91,19 @@ class Experiment:
                 declaration = stage if stage.num_mini_batch is not None else self.pipeline
                 hint = f"a rollout has num_steps * num_envs = {settings.num_steps} * {self.num_envs} steps"
                 yield declaration.fault("num_mini_batch", text, hint)
+
+    def _criterion_faults(self) -> Iterator[Fault]:
+        """A criterion that waits for validation would wait for ever without any."""
+        for stage, name in zip(self.pipeline, self.pipeline.stage_names(), strict=True):
+            criterion = stage.early_stopping_criterion
+            if isinstance(criterion, StopWhenMetricReaches) and criterion.is_of_validation and not self.validation:
+                text = f"the stage {name!r} waits for {criterion.tag!r}, but the experiment has no validation"
+                yield stage.fault("early_stopping_criterion", text, "give the Experiment validation=Validation(...)")
+
+
+def _validation_complaints(validation: Any) -> checks.Complaints:
+    if validation is not None and not isinstance(validation, Validation):
+        yield f"validation must be a Validation or None, not {shown(validation)}", "write e.g. Validation(episodes=20)"
 
 
 def _pipeline_complaints(pipeline: Any) -> checks.Complaints:

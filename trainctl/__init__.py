@@ -17,6 +17,7 @@ from .core.pipeline import OffPolicyPipelineComponent, PipelineStage, TrainingPi
 from .core.schedules import LinearDecay, MultiLinearDecay
 from .core.settings import TrainingSettings
 from .core.shares import evenly_distribute_count_into_bins
+from .core.validation import Validation
 
 __version__ = version("trainctl")
 
@@ -36,6 +37,7 @@ __all__ = [
     "TrainctlError",
     "TrainingPipeline",
     "TrainingSettings",
+    "Validation",
     "__version__",
     "evenly_distribute_count_into_bins",
     "recursive_update",

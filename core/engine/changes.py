@@ -40,6 +40,8 @@ class Change(NamedTuple):
         """ "harmless" if not one bit of the weights depends on it; "impossible" if nothing can go on with it."""
         if self.is_impossible:
             return IMPOSSIBLE
+        if self.concerns("validation"):
+            return HARMLESS
         name = self.key.rsplit(".", 1)[-1].split("[")[0]
         return HARMLESS if name in _HARMLESS_NAMES else CHANGES_TRAINING
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError
-from ..experiment import EnvironmentSource
+from ..experiment import EnvironmentSource, Experiment
 from ..experiment_file import LoadedExperiment
+from ..validation import Validation
 from .adjustments import Adjustments, load_adjusted
 from .building import build_model, environment_of_stage, load_model
 from .checkpoint import Checkpoint, newest_valid
@@ -19,6 +20,7 @@ from .device import prepare
 from .environments import build_environments
 from .evaluation import Summary, evaluate, summarize
 from .run_directory import RunDirectory
+from .validation import validation_environment
 
 
 def load_run(directory: RunDirectory) -> LoadedExperiment:
@@ -45,12 +47,13 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str],
 
 
 class TrainedModel(NamedTuple):
-    """The model of a checkpoint, ready to act, the environments of its stage, and the device it is on."""
+    """The model of a checkpoint, ready to act, the environments of its stage, the device it is on, its experiment."""
 
     checkpoint: Checkpoint
     model: nn.Module
     environment: EnvironmentSource
     device: torch.device
+    experiment: Experiment
 
 
 def open_model(path: Path, device: str) -> TrainedModel:
@@ -60,15 +63,32 @@ def open_model(path: Path, device: str) -> TrainedModel:
     if checkpoint is None:
         raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
     loaded, prepared = load_run(directory), prepare(device, False)
-    return TrainedModel(checkpoint, *restored_model(loaded, checkpoint, prepared), prepared)
+    return TrainedModel(checkpoint, *restored_model(loaded, checkpoint, prepared), prepared, loaded.experiment)
+
+
+class Evaluated(NamedTuple):
+    """A checkpoint, how many episodes its model has played, and what came of them."""
+
+    checkpoint: Checkpoint
+    episodes: int
+    summaries: dict[str, Summary]
 
 
 def evaluate_checkpoint(
-    path: Path, episodes: int, deterministic: bool, seed: int, device: str
-) -> tuple[Checkpoint, dict[str, Summary]]:
-    """Play episodes with the model of a checkpoint (of a run: the newest valid one), in its stage's environment."""
-    checkpoint, model, environment, prepared = open_model(path, device)
-    return checkpoint, summarize(evaluate(model, environment, episodes, seed, prepared, deterministic))
+    path: Path, episodes: int | None, deterministic: bool, seed: int | None, device: str
+) -> Evaluated:
+    """Play episodes with the model of a checkpoint (of a run: the newest valid one).
+
+    They are played in the experiment's validation environments or, if it names none, in those of the checkpoint's
+    stage. episodes, seed: None: those of the validation, so that its numbers come out again; without one 100 and 0.
+    """
+    checkpoint, model, _, prepared, experiment = open_model(path, device)
+    source = validation_environment(experiment, checkpoint.about.get("stage_index", 0))
+    usual = experiment.validation or Validation(episodes=100)
+    episodes = usual.episodes if episodes is None else episodes
+    seed = usual.seed if seed is None else seed
+    played = evaluate(model, source, episodes, seed, prepared, deterministic)
+    return Evaluated(checkpoint, episodes, summarize(played))
 
 
 def restored_model(

@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the last few, every stage's last, and always the newest healthy one."""
+"""Which checkpoints stay: the last few, every stage's last, the best one, and always the newest healthy one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from .checkpoint import list_checkpoints, prune
+from .checkpoint_choice import best_of
 from .checkpoint_manifest import MANIFEST
 
 
 def retain(directory: Path, keep: int | None, warn: Callable[[str], None] = lambda text: None) -> list[Path]:
-    """Delete old checkpoints but the last `keep` (None: all stay) and every stage's last; gives those that are gone.
+    """Delete old checkpoints but the last `keep` (None: all stay), every stage's last and the best of those that
+    were validated; gives those that are gone.
 
     One that cannot be deleted is told in words, and nothing more is deleted.
     """
     if keep is None:
         return []
     ends = [path.name for path in list_checkpoints(directory) if _ends_a_stage(path)]
+    best = best_of(directory)
     try:
-        return prune(directory, keep, ends)
+        return prune(directory, keep, [*ends, *([best.name] if best else [])])
     except CheckpointError as error:
         warn(str(error))
         return []

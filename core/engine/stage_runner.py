@@ -15,11 +15,12 @@ from .progress import STEPS_TAKEN, STOPPED_EARLY, Progress
 from .reporting import MetricSink
 from .reward_normalizer import RawRewards
 from .stopwatch import Stopwatch
+from .validation import NoValidation
 from .workers import WorkerGroup
 
 
 class StageRunner:
-    """Trains one stage: collect, returns, learn, off-policy, count, report, save, until it has ended.
+    """Trains one stage: collect, returns, learn, off-policy, count, report, validate, save, until it has ended.
 
     * save: writes a checkpoint; it only reads.
     * stop_requested: whether this worker was asked to save and leave.
@@ -38,6 +39,7 @@ class StageRunner:
         learner: Learner,
         off_policy: NoOffPolicy,
         criterion: StageCriterion,
+        validator: NoValidation,
         failures: FailureBudget,
         metrics: ScalarMeanTracker,
         sinks: MetricSink,
@@ -49,7 +51,7 @@ class StageRunner:
         self.name, self.settings, self.losses, self.should_log = name, settings, losses, should_log
         self.progress, self.collector, self.rewards, self.learner = progress, collector, rewards, learner
         self.off_policy, self.criterion, self.metrics, self.sinks = off_policy, criterion, metrics, sinks
-        self.failures = failures
+        self.failures, self.validator = failures, validator
         self.workers, self.steps_per_vector_step = workers, steps_per_vector_step
         self.save, self.stop_requested = save, stop_requested
         self.stopwatch = Stopwatch()
@@ -90,9 +92,15 @@ class StageRunner:
             if progress.report_is_due(settings):
                 self._close_interval()
 
+            # validate
+            validated = self.validator.is_due(progress, settings)
+            if validated:
+                with watch.phase("validate"):
+                    self.sinks.write(self.validator.validate(progress, self.name, self.should_log))
+
             # save
             stop = self.workers.any(self.stop_requested())
-            if progress.save_is_due(settings) or (stop and settings.save_interval is not None):
+            if progress.save_is_due(settings) or ((stop or validated) and settings.save_interval is not None):
                 with watch.phase("save"):
                     self.save()
             if stop:
@@ -114,7 +122,7 @@ class StageRunner:
         self._report(interval)
         progress.last_report = progress.total_steps
         self.learner.schedule.observe(interval.means())
-        explanation = self.criterion.ask(progress, interval)
+        explanation = self.criterion.ask(progress, self.validator.shown_with(interval))
         if progress.budget_is_spent():
             progress.end_stage(self.name, STEPS_TAKEN, "")
         elif explanation is not None:

@@ -26,7 +26,7 @@ from .growing_file import GrowingFile, cut_back, size_of
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 OVERVIEW = {
     "overview": {
-        "episodes": ["Multiline", ["episode/return$", "episode/length$"]],
+        "episodes": ["Multiline", ["episode/return$", "valid/return$", "episode/length$"]],
         "losses": ["Multiline", ["loss/.*"]],
         "policy": ["Multiline", ["train/approx_kl$", "train/entropy$", "train/clip_fraction$"]],
         "speed": ["Multiline", ["speed/steps_per_second$"]],

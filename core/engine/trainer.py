@@ -35,6 +35,7 @@ from .reward_normalizer import RawRewards, RewardNormalizer
 from .seeding import GlobalRandomState, derived_seed, set_seed
 from .stage_checks import check_stages, who_asks_the_expert
 from .stage_runner import StageRunner
+from .validation import validator_of
 from .workers import WorkerGroup
 
 # parts whose state differs from worker to worker; the others are the same on all and saved once
@@ -96,6 +97,7 @@ class Trainer:
             "learner": self.learner,
             "progress": self.progress,
             "early_stopping": self.criterion,
+            "validation": self.validator,
             "sinks": self.sinks,
             "collector": self.collector,
             "off_policy": self.off_policy,
@@ -115,6 +117,7 @@ class Trainer:
             self.model, self.pipeline.optimizer_builder, self.pipeline.lr_scheduler_builder, self.workers, self.seed
         )
         self.collector = RolloutCollector(self.model, environments, self.indices, self.seed, self.device)
+        self.validator = validator_of(self.experiment, environments, self.model, self.workers)
         first = stage_index + (self.progress.stage_ended is not None)
         check_stages(self.experiment, first, stage_index, environments, self.losses, self._off_policy)
 
@@ -200,6 +203,7 @@ class Trainer:
             learner=self.learner,
             off_policy=self.off_policy,
             criterion=self.criterion,
+            validator=self.validator,
             failures=self.failures,
             metrics=self.metrics,
             sinks=self.sinks,
@@ -248,6 +252,7 @@ class Trainer:
             {name: state for name, state in states.items() if name in OF_EACH_WORKER},
             {
                 **self.about,
+                **self.validator.about(self.progress.total_steps),
                 "experiment": self.description,
                 "total_steps": self.progress.total_steps,
                 "stage": self.stage_name,
