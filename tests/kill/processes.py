@@ -28,8 +28,9 @@ class Command:
     def __init__(self, folder: Path, *words: object) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
-        self.log = folder / "log.txt"
-        self.process: ForkServerProcess = context.Process(target=_command, args=(folder, [str(word) for word in words]))
+        self.log = folder / f"log-{len(list(folder.glob('log-*.txt')))}.txt"
+        arguments = (folder, self.log, [str(word) for word in words])
+        self.process: ForkServerProcess = context.Process(target=_command, args=arguments)
         self.process.start()
 
     @property
@@ -68,12 +69,12 @@ def _caught(pid: int) -> int:
     return int(status.split("SigCgt:")[1].split()[0], 16)
 
 
-def _command(folder: Path, words: list[str]) -> None:
+def _command(folder: Path, log: Path, words: list[str]) -> None:
     os.setpgid(0, 0)
     os.chdir(folder)
-    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    heard = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(heard, 1)
+    os.dup2(heard, 2)
     from trainctl.cli.app import main
 
     try:

