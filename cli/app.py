@@ -11,6 +11,7 @@ import typer
 
 from . import (
     checkpoint,
+    compare,
     debug_dump,
     doctor,
     evaluate,
@@ -18,6 +19,7 @@ from . import (
     inspect_pipeline,
     record_demonstrations,
     replay,
+    report,
     resume,
     run,
     runs,
@@ -66,6 +68,8 @@ app.command("record-demonstrations", short_help="Let an expert or a model play i
     record_demonstrations.record_demonstrations
 )
 app.command("runs", short_help="Show all runs.")(runs.runs)
+app.command("compare", short_help="What differs between runs.")(compare.compare)
+app.command("report", short_help="A table over seeds, for a paper.")(report.report)
 app.command("tail", short_help="Watch a run that trains elsewhere.")(tail.tail)
 app.command("doctor", short_help="Is this machine fit to train?")(doctor.doctor)
 app.add_typer(examples.app, name="examples", short_help="List and copy the examples.")
