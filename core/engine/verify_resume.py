@@ -34,6 +34,9 @@ POINTS = ("37%", "stage-end", "random")
 CHECKPOINTS = 20
 """About how many checkpoints a run writes on its way, and how often it closes its metrics."""
 
+PRELOADED = [__name__, "gymnasium", "torch._dynamo", "torch.utils.tensorboard"]
+"""What each run would import itself: seconds for each of them, half of them for what torch's optimizers import."""
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -162,7 +165,7 @@ def _run(options: RunOptions, name: str, kills: Sequence[Kill], say: Callable[[s
 def _in_new_process(log: Path, kill: Kill | None, action: Callable[..., object], argument: object) -> ForkServerProcess:
     """The process, which has ended. The server that it is forked from has imported everything and done nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=_child, args=(log, kill, action, argument, os.getcwd()))
     process.start()
     process.join()

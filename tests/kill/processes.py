@@ -17,9 +17,9 @@ from typing import Any
 from trainctl.core.engine.checkpoint import list_checkpoints, verify
 from trainctl.core.engine.run_comparison import Difference, compare
 from trainctl.core.engine.run_directory import RunDirectory
+from trainctl.core.engine.verify_resume import PRELOADED
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
-_PRELOADED = ["trainctl.cli.app", "trainctl.core.engine.launch", "torch.utils.tensorboard", "gymnasium"]
 
 
 class Command:
@@ -27,7 +27,7 @@ class Command:
 
     def __init__(self, folder: Path, *words: object) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
+        context.set_forkserver_preload(PRELOADED)
         self.log = folder / f"log-{len(list(folder.glob('log-*.txt')))}.txt"
         arguments = (folder, self.log, [str(word) for word in words])
         self.process: ForkServerProcess = context.Process(target=_command, args=arguments)

@@ -10,11 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, difference, record, settings, trainctl
+from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, record, run_of, settings, trainctl
+from trainctl.core.engine.run_comparison import compare
+from trainctl.core.engine.run_directory import RunDirectory
 
 CARTPOLE = EXPERIMENTS / "cartpole.py"
 CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
 STATUS = {75: "preempted", 130: "interrupted"}
+WORDS = ["run", CARTPOLE, "--quiet", *settings(steps=16_384, processes=2, save_interval=100_000)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The run that nobody has disturbed."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert trainctl(folder, *WORDS, "--name", "alone") == 0
+    return run_of(folder, "alone")
 
 
 @pytest.mark.parametrize("to_group", [False, True], ids=["process", "group"])
@@ -26,15 +37,13 @@ STATUS = {75: "preempted", 130: "interrupted"}
     ],
 )
 def test_a_signal_saves_and_the_end_is_the_same(
-    number: signal.Signals, times: int, to_group: bool, tmp_path: Path
+    number: signal.Signals, times: int, to_group: bool, alone: RunDirectory, tmp_path: Path
 ) -> None:
-    words = ["run", CARTPOLE, "--quiet", *settings(steps=20_000, processes=2, save_interval=100_000)]
-    assert trainctl(tmp_path, *words, "--name", "alone") == 0
     moments, count, longest = random.Random(f"{number} {to_group}"), 0, 0.0
     for name in (f"stopped-{index}" for index in range(times)):
         code, steps = -1, 0
         while code != 0:
-            command = Command(tmp_path, *words, "--name", name)
+            command = Command(tmp_path, *WORDS, "--name", name)
             command.wait_until_it_listens()
             time.sleep(moments.uniform(0, 1.5))
             began = time.monotonic()
@@ -51,7 +60,7 @@ def test_a_signal_saves_and_the_end_is_the_same(
                 steps = found["total_steps"]
                 assert checkpoints(tmp_path, name)[-1] == f"step-{steps:012d}"
                 assert damaged(tmp_path, name) == []
-        assert difference(tmp_path, "alone", name) is None
+        assert compare(alone, run_of(tmp_path, name)).difference is None
         if count == times:
             break
     print(f"{count} times {number.name}; from the signal to the exit at most {longest:.1f} s")
