@@ -17,6 +17,7 @@ from . import (
     evaluate,
     examples,
     inspect_pipeline,
+    record,
     record_demonstrations,
     replay,
     report,
@@ -67,6 +68,7 @@ app.command("debug-dump", short_help="Repeat an update with non-finite numbers."
 app.command("record-demonstrations", short_help="Let an expert or a model play into a dataset.")(
     record_demonstrations.record_demonstrations
 )
+app.command("record", short_help="Film a trained model.")(record.record)
 app.command("runs", short_help="Show all runs.")(runs.runs)
 app.command("compare", short_help="What differs between runs.")(compare.compare)
 app.command("report", short_help="A table over seeds, for a paper.")(report.report)

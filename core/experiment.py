@@ -71,7 +71,9 @@ class Experiment:
             "normalize_rewards": checks.switch_complaints("normalize_rewards", self.normalize_rewards),
         }
         found = [self.fault(argument, *what) for argument, texts in complaints.items() for what in texts]
-        return found or [*self._minibatch_faults(), *self._criterion_faults()]
+        if found or self.pipeline.faults():
+            return found
+        return [*self._minibatch_faults(), *self._criterion_faults()]
 
     def fault(self, argument: str, message: str, hint: str = "") -> Fault:
         """A fault of this declaration, located where it is given `argument`."""
@@ -79,8 +81,6 @@ class Experiment:
 
     def _minibatch_faults(self) -> Iterator[Fault]:
         """A rollout must hold a step for each minibatch."""
-        if self.pipeline.faults():
-            return
         for stage, name in zip(self.pipeline, self.pipeline.stage_names(), strict=True):
             settings = self.pipeline.settings_of(stage)
             steps = settings.num_steps * self.num_envs

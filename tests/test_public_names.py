@@ -29,7 +29,15 @@ API_PAGE = {
     "PipelineStage",
     "TrainingPipeline",
 }
-OURS = {"Experiment", "Validation", "StopWhenMetricReaches", "TrainctlError", "ExperimentError", "__version__"}
+OURS = {
+    "Experiment",
+    "Validation",
+    "load_policy",
+    "StopWhenMetricReaches",
+    "TrainctlError",
+    "ExperimentError",
+    "__version__",
+}
 
 
 def test_the_names_of_the_api_page_and_ours_are_exported_and_no_others() -> None:

@@ -6,6 +6,7 @@ Losses are in `trainctl.losses`, models in `trainctl.models`. Importing this imp
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from .core.builder import Builder, recursive_update
 from .core.early_stopping import EarlyStoppingCriterion, NeverEarlyStoppingCriterion, StopWhenMetricReaches
@@ -18,6 +19,9 @@ from .core.schedules import LinearDecay, MultiLinearDecay
 from .core.settings import TrainingSettings
 from .core.shares import evenly_distribute_count_into_bins
 from .core.validation import Validation
+
+if TYPE_CHECKING:
+    from .core.engine.policy import load_policy
 
 __version__ = version("trainctl")
 
@@ -40,7 +44,17 @@ __all__ = [
     "Validation",
     "__version__",
     "evenly_distribute_count_into_bins",
+    "load_policy",
     "recursive_update",
     "set_deterministic_cudnn",
     "set_seed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`load_policy` is imported when it is asked for: it needs torch."""
+    if name == "load_policy":
+        from .core.engine.policy import load_policy
+
+        return load_policy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,60 @@
+"""Frames of an episode, with what the policy thought written below, as a GIF or an MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..errors import UsageError
+
+SMALLEST_WIDTH = 240
+BAND = 16  # pixels for a line of text
+SHORTEST_FRAME = 20  # milliseconds: browsers slow down what is faster
+
+
+def framed(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
+    """An image (H, W, 3) uint8, enlarged by a whole factor until text fits, with lines of text below it."""
+    factor = max(1, -(-SMALLEST_WIDTH // image.shape[1]))
+    picture = Image.fromarray(np.ascontiguousarray(image)).resize(
+        (image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.NEAREST
+    )
+    # even sizes: most players refuse an MP4 of any other
+    canvas = Image.new("RGB", (picture.width + picture.width % 2, 2 * (-(-(picture.height + BAND * len(lines)) // 2))))
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        draw.text((4, picture.height + BAND * number + 2), line, fill="white")
+    return canvas
+
+
+def write_film(path: Path, frames: Sequence[Image.Image], frames_per_second: float) -> None:
+    """Write frames, at least one, as what the file's name says: .gif or .mp4 (which needs the extra `video`)."""
+    if path.suffix == ".mp4":
+        _write_mp4(path, frames, frames_per_second)
+    else:
+        duration = max(SHORTEST_FRAME, round(1000 / frames_per_second))
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=duration, loop=0)
+
+
+def need(suffix: str) -> None:
+    """Raise `UsageError` if films of this kind cannot be written here."""
+    if suffix == ".mp4":
+        try:
+            import av  # noqa: F401
+        except ImportError as error:
+            hint = "pip install 'trainctl[video]', or write --format gif"
+            raise UsageError("an MP4 needs PyAV, which is not installed", hint) from error
+
+
+def _write_mp4(path: Path, frames: Sequence[Image.Image], frames_per_second: float) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(frames_per_second))
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
