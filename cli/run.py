@@ -54,6 +54,9 @@ def run(
     ] = None,
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the update: faster after some seconds; rounds differently.")
+    ] = False,
     nproc: Nproc = 1,
     nnodes: Nnodes = "1",
     node_rank: NodeRank = None,
@@ -86,6 +89,7 @@ def run(
             seed=seed,
             device=device,
             deterministic=deterministic,
+            compile=compiled,
             name=name,
             runs_dir=runs_dir,
             init_from=None if init_from is None else addressed(init_from),

@@ -58,7 +58,10 @@ def train(
     trainer.warn = trainer.failures.warn = display.warn
     trainer.failures.record = lambda failure: directory.record_failure(failure, trainer.progress.stage_index)
     trainer.checkpoints = directory.checkpoints
-    trainer.keep = directory.read_run().get("keep")
+    record = directory.read_run()
+    trainer.keep = record.get("keep")
+    if record.get("compile"):
+        trainer.learner.compile(display.warn)
     trainer.dump = lambda failed: _dump(failed, directory, trainer)
     trainer.about["guarantee"] = guarantee
     _warn_of_criteria(trainer)

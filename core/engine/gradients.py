@@ -13,7 +13,8 @@ from .workers import WorkerGroup
 def total_norm(gradients: list[Tensor], norm_type: float) -> Tensor:
     """The norm of all gradients as one vector; norm_type: 2, inf, …"""
     # as torch.nn.utils.get_total_norm, which spends most of its time on sorting the tensors by device and type
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, norm_type)), norm_type)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, norm_type)), norm_type)
+    return norm
 
 
 def clip(gradients: list[Tensor], norm: Tensor, largest: float) -> None:
@@ -21,17 +22,21 @@ def clip(gradients: list[Tensor], norm: Tensor, largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def backward(loss: Tensor, size: int, parameters: Sequence[nn.Parameter], workers: WorkerGroup) -> Tensor:
-    """Set the parameters' gradients to those of the loss, averaged over workers by `size`. Returns the averaged loss.
+def backward(loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """Set the parameters' gradients to those of the loss; None where it does not depend on one."""
+    for parameter in parameters:
+        parameter.grad = None
+    torch.autograd.backward(loss)
+
+
+def average(loss: Tensor, size: int, parameters: Sequence[nn.Parameter], workers: WorkerGroup) -> Tensor:
+    """Average the parameters' gradients over workers, by `size`. Returns the averaged loss.
 
     * loss: scalar, a mean over `size` samples of this worker; so uneven shares give the gradient of the mean over all.
     * parameters: one that no worker's loss depends on keeps None as its gradient, on any number of workers.
 
     What is not finite on one worker is not finite on all afterwards, so that all can stop together.
     """
-    for parameter in parameters:
-        parameter.grad = None
-    torch.autograd.backward(loss)
     if workers.world_size == 1:
         return loss.detach()
     used = loss.new_tensor([float(parameter.grad is not None) for parameter in parameters])

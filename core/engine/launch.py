@@ -130,6 +130,7 @@ def _fill(directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment
         seed=options.seed,
         device=options.device,
         deterministic=options.deterministic,
+        compile=options.compile,
         threads=torch.get_num_threads(),
         init_from=None if options.init_from is None else str(_weights(options.init_from).path.resolve()),
         adjustments=options.adjustments.to_json(),

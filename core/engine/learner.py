@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
 from ..builder import Builder, built
-from ..errors import ExperimentError, NonFiniteError
-from ..losses.loss import LossOutput
+from ..errors import NonFiniteError
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
-from .gradients import backward, clip, total_norm
+from .gradients import average, backward, clip, total_norm
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
+from .weighing import CompiledGradients, Gradients
+from .weighing import WeightedLoss as WeightedLoss
 from .workers import WorkerGroup
-
-
-class WeightedLoss(NamedTuple):
-    """A loss of the current stage: its name in the pipeline, its weight, the loss itself."""
-
-    name: str
-    weight: float
-    loss: Callable[..., Any]
 
 
 class Learner:
@@ -44,11 +38,17 @@ class Learner:
         self.model = model
         self.workers = workers
         self.seed = seed
+        self._make_gradients: Callable[..., Gradients] = Gradients
+        self._gradients: Gradients | None = None  # of the running stage
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.normalizers = [module for module in model.modules() if isinstance(module, ObservationNormalizer)]
         self.optimizer_builder, self.lr_scheduler_builder = optimizer_builder, lr_scheduler_builder
         self.restart_optimizer()
         self.restart_schedule(0)
+
+    def compile(self, say: Callable[[str], None]) -> None:
+        """From the next update on compile what gives the gradients; `say` is told when and why not."""
+        self._make_gradients = partial(CompiledGradients, say=say)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
@@ -76,20 +76,26 @@ class Learner:
             return {}
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
+        gradients = self._gradients_of(losses, rollout, count)
         for repeat in range(settings.update_repeats):
             order = stream(self.seed, "minibatches", self.workers.rank, index, repeat)
             for batch in rollout.minibatches(count, order, stage_steps):
-                output = self.model(batch.observations, batch.memory, batch.masks)
-                results = [(item, item.loss(batch, output)) for item in losses]
-                total = self._total(results)
+                weighed = gradients(batch)
                 try:
-                    norm = self.step(total, batch.size, settings)
+                    norm = self.descend(weighed.total, batch.size, settings)
                 except NonFiniteError as error:
-                    values = {item.name: float(result.value.detach()) for item, result in results}
+                    values = {name: float(value.detach()) for name, value in weighed.values.items()}
                     failed = FailedUpdate(ON_POLICY, fields_of(batch), batch.memory, stage_steps, values)
                     raise explained(error, failed, self.model, self.workers) from None
-                statistics.add(batch.size, self._tags(results, total, norm))
+                statistics.add(batch.size, {**weighed.tags, "train/grad_norm": norm})
         return statistics.means()
+
+    def _gradients_of(self, losses: Sequence[WeightedLoss], rollout: Rollout, count: int) -> Gradients:
+        """What sets the gradients in the stage of these losses."""
+        if self._gradients is None or self._gradients.losses is not losses:
+            self._gradients = self._make_gradients(self.model, self.parameters, losses)
+            self._gradients.prepare(rollout, count)
+        return self._gradients
 
     def update_normalizers(self, rollout: Rollout) -> None:
         """Show the model's observation normalizers the rollout's observations, of all workers."""
@@ -100,12 +106,17 @@ class Learner:
             normalizer.update(*measured)
 
     def step(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
-        """One optimizer step down the gradient of `total`, a mean over `size` samples of this worker.
+        """One optimizer step down the gradient of `total`, a mean over `size` samples of this worker: `descend`."""
+        backward(total, self.parameters)
+        return self.descend(total, size, settings)
+
+    def descend(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
+        """One optimizer step down the gradients that the parameters have, those of `total`.
 
         Returns the gradient's norm before clipping. Raises NonFiniteError, before the step, on every worker if a
         loss or gradient of any is not finite.
         """
-        averaged = backward(total, size, self.parameters, self.workers)
+        averaged = average(total, size, self.parameters, self.workers)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = total_norm(gradients, settings.grad_norm_type)
         if not torch.isfinite(averaged + norm):
@@ -114,34 +125,6 @@ class Learner:
             clip(gradients, norm, settings.max_grad_norm)
         self.optimizer.step()
         return norm
-
-    def _total(self, results: Sequence[tuple[WeightedLoss, LossOutput]]) -> Tensor:
-        for item, result in results:
-            if not isinstance(result, LossOutput) or not isinstance(result.value, Tensor):
-                raise ExperimentError(
-                    f"the loss {item.name!r} returned {result!r}", "return LossOutput(value, info) with a scalar value"
-                )
-            if result.value.dim() > 0:
-                raise ExperimentError(
-                    f"the loss {item.name!r} returned a value of shape {tuple(result.value.shape)}",
-                    "a loss is one number: return its mean, e.g. batch.mean(…)",
-                )
-            if not result.value.requires_grad:
-                raise ExperimentError(
-                    f"the value of the loss {item.name!r} has no graph: nothing could be learned from it",
-                    "compute it from the model's output, without detach() or no_grad()",
-                )
-        weighted = [result.value if item.weight == 1 else item.weight * result.value for item, result in results]
-        return weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
-
-    def _tags(
-        self, results: Sequence[tuple[WeightedLoss, LossOutput]], total: Tensor, norm: Tensor
-    ) -> dict[str, Tensor]:
-        tags = {"loss/total": total, "train/grad_norm": norm}
-        for item, result in results:
-            tags |= {f"loss/{item.name}/{part}": value for part, value in result.info.items()}
-            tags |= {f"train/{part}": value for part, value in result.diagnostics.items()}
-        return tags
 
     def _non_finite(self, total: Tensor) -> str:
         named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]

@@ -16,7 +16,7 @@ class RunOptions:
     """What the command line says about a new run.
 
     * experiment: the file. settings: `--set` as name -> text.
-    * seed: whole number ≥ 0. device, deterministic: see `device.prepare`.
+    * seed: whole number ≥ 0. device, deterministic: see `device.prepare`. compile: see `CompiledGradients`.
     * name: of the run directory; None: made up. runs_dir: where run directories are.
     * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
     * keep: how many checkpoints stay, beside each stage's last; None: all.
@@ -29,6 +29,7 @@ class RunOptions:
     seed: int = 0
     device: str = "auto"
     deterministic: bool = False
+    compile: bool = False
     name: str | None = None
     runs_dir: Path = Path("runs")
     init_from: Path | None = None

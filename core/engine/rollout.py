@@ -154,6 +154,15 @@ class Rollout:
         for share in np.array_split(generator.permutation(order), count):
             yield Batch(stage_steps=stage_steps, **take(torch.from_numpy(share).to(self.device)))
 
+    def examples(self, count: int) -> list[Batch]:
+        """A batch of each size that `minibatches` gives where every step is data; what is in them does not matter."""
+        units, take = self.num_steps * self.num_envs, self._steps()
+        if self.first_memory is not None:
+            units, take = self.num_envs, self._sequences(self.first_memory)
+        sizes = sorted({units // count, -(-units // count)})
+        indices = [torch.arange(size, device=self.device) for size in sizes]
+        return [Batch(stage_steps=0, **{**take(index), "valid": None}) for index in indices]
+
     def _steps(self) -> Take:
         """Of (T, N, …), steps by their number t · N + n: as (1, B, …)."""
         flat = map_tree(lambda leaf: leaf.flatten(0, 1), self._content())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ class LossOutput(NamedTuple):
 
     value: Tensor
     info: dict[str, Tensor]
-    diagnostics: Mapping[str, Tensor] = MappingProxyType({})
+    diagnostics: Mapping[str, Tensor] = {}  # not a MappingProxyType, which cannot be compiled
 
 
 class Loss(Protocol):

@@ -15,8 +15,14 @@ from ..errors import ExperimentError, did_you_mean
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
+
+def tanh(features: Tensor) -> Tensor:
+    """The hyperbolic tangent. Compiled, it is computed in a way that takes a third of the time on a CPU."""
+    return 2 * torch.sigmoid(2 * features) - 1 if torch.compiler.is_compiling() else torch.tanh(features)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
+    "tanh": tanh,
     "relu": torch.relu,
     "elu": F.elu,
     "gelu": F.gelu,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .heads import CategoricalHead, GaussianHead
-from .layers import HiddenLayers
+from .layers import HiddenLayers, tanh
+from .memory import NoMemory
 from .mlp import MLPActorCritic
-from .normalization import ObservationNormalizer
+from .normalization import BoxVector, ObservationNormalizer
+from .vectors import VectorEncoder
 
 ACTIVATIONS: dict[Callable[..., Any], Callable[[np.ndarray], np.ndarray]] = {
-    torch.tanh: np.tanh,
+    tanh: np.tanh,
     torch.relu: lambda features: np.maximum(features, 0),
 }
 
@@ -31,26 +33,26 @@ class NumpyPolicy:
     """
 
     def __init__(self, model: MLPActorCritic) -> None:
-        hidden, head = _layers(model)
+        boxes, _, hidden, head = _parts(model)
         self.activation = ACTIVATIONS[hidden.activation]
-        self.hidden = [(_array(layer.weight).T, _array(layer.bias)) for layer in hidden.layers]
+        layers = [cast(nn.Linear, layer) for layer in hidden.layers]
+        self.hidden = [(_array(layer.weight).T, _array(layer.bias)) for layer in layers]
         self.weight, self.bias = _array(head.weight).T, _array(head.bias)
-        self.normalizer = model.encoder.boxes if isinstance(model.encoder.boxes, ObservationNormalizer) else None
+        self.normalizer = boxes if isinstance(boxes, ObservationNormalizer) else None
         self.log_std = _array(head.log_std) if isinstance(head, GaussianHead) else None
         self.begin()
 
     @staticmethod
-    def fits(model: torch.nn.Module, num_envs: int) -> bool:
+    def fits(model: nn.Module, num_envs: int) -> bool:
         """Whether there is one for this model: without memory, for one vector, not too large."""
-        if type(model) is not MLPActorCritic or not isinstance(model.policy_head, torch.nn.Sequential):
+        if type(model) is not MLPActorCritic or not isinstance(model.memory, NoMemory):
             return False  # a subclass may act otherwise
-        hidden, head = _layers(model)
-        weights = [head.weight, *(layer.weight for layer in hidden.layers)]
+        _, is_one_vector, hidden, head = _parts(model)
+        weights: list[Tensor] = [head.weight, *(cast(nn.Linear, layer).weight for layer in hidden.layers)]
         return (
             hidden.activation in ACTIVATIONS
             and isinstance(head, (CategoricalHead, GaussianHead))
-            and not model.encoder.paths
-            and model.encoder.boxes.plain
+            and is_one_vector
             and all(weight.is_cpu and num_envs * weight.numel() <= ONE_THREAD for weight in weights)
         )
 
@@ -76,12 +78,15 @@ class NumpyPolicy:
         if not self.is_normalizing:
             return observations
         standard = ((observations - self.mean) * self.spread).clip(-self.clip, self.clip)
-        return standard.astype(np.float32)
+        return np.asarray(standard, np.float32)
 
 
-def _layers(model: MLPActorCritic) -> tuple[HiddenLayers, Any]:
-    hidden, head = model.policy_head
-    return hidden, head
+def _parts(model: MLPActorCritic) -> tuple[BoxVector, bool, HiddenLayers, Any]:
+    """What reads the boxes, whether there is nothing else to read, the hidden layers, and the head."""
+    encoder, (hidden, head) = model.encoder, cast(nn.Sequential, model.policy_head)
+    assert isinstance(encoder, VectorEncoder)
+    assert isinstance(hidden, HiddenLayers)
+    return encoder.boxes, encoder.boxes.plain and not encoder.paths, hidden, head
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from tests.toys import resolved
+from trainctl import LinearDecay
+from trainctl.core.batch import Batch
+from trainctl.core.engine.rollout import Rollout
+from trainctl.core.engine.weighing import CompiledGradients, Gradients, WeightedLoss
+from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.model import ActorCriticOutput
+from trainctl.losses import PPO, LossOutput
+from trainctl.models import MLPActorCritic
+
+# the compiler uses what torch itself has deprecated
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+SPACES = (spaces.Box(-1, 1, (3,)), spaces.Discrete(2))
+
+
+def model_of(**arguments: Any) -> MLPActorCritic:
+    torch.manual_seed(0)
+    return MLPActorCritic(*SPACES, hidden_sizes=(4,), **arguments)
+
+
+def filled_rollout(memory: Tensor | None = None) -> Rollout:
+    """5 steps of 2 environments, with made-up content."""
+    torch.manual_seed(1)
+    rollout = Rollout(5, 2, SPACES, torch.device("cpu"))
+    rollout.host_observations[:] = torch.randn(6, 2, 3).numpy()
+    rollout.host_rewards[:] = torch.randn(5, 2).numpy()
+    rollout.host_flags["valid"][:] = True
+    rollout.first_memory = memory
+    rollout.finish(has_expert=False)
+    zeros = torch.zeros(5, 2)
+    rollout.fields |= {"values": zeros, "log_probs": zeros - 0.7, "final_values": zeros, "bootstrap_value": zeros[0]}
+    rollout.compute_returns(resolved(), SingleWorker())
+    return rollout
+
+
+def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> tuple[CompiledGradients, list[str]]:
+    said: list[str] = []
+    gradients = CompiledGradients(model, list(model.parameters()), [WeightedLoss("loss", 2.0, loss)], said.append)
+    gradients.prepare(rollout, count)
+    return gradients, said
+
+
+def gradients_at(gradients: Gradients, batch: Batch) -> tuple[dict[str, float], list[Tensor | None]]:
+    weighed = gradients(batch)
+    numbers = {name: float(value) for name, value in {**weighed.tags, **weighed.values}.items()}
+    return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.parameters]
+
+
+class PolicyOnly:
+    """A loss that the value function has no part in."""
+
+    def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
+        value = batch.mean(-output.distribution.log_prob(batch.actions))
+        return LossOutput(value, {"policy": value})
+
+
+class Untraceable(PolicyOnly):
+    """Python decides what is computed, by a number of the batch."""
+
+    def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
+        if float(batch.actions.sum()) < 1000:
+            return super().__call__(batch, output)
+        raise AssertionError("never")
+
+
+@pytest.mark.parametrize("loss", [PPO(), PolicyOnly()])
+def test_compiled_gradients_are_those_of_the_steps_up_to_rounding(loss: Any) -> None:
+    rollout, model = filled_rollout(), model_of()
+    gradients, said = compiled(model, loss, rollout, count=3)
+    plain = Gradients(model, gradients.parameters, gradients.losses)
+    assert said == ["compiling the update, which takes from a few seconds to a minute"]
+    for size in (3, 4, 7):  # two that are compiled, and one that is not
+        batch = _first(rollout, size)
+        numbers, own = gradients_at(gradients, batch)
+        expected_numbers, expected = gradients_at(plain, batch)
+        assert numbers == pytest.approx(expected_numbers, rel=1e-4, abs=1e-6)
+        assert [one is None for one in own] == [one is None for one in expected]
+        for one, other in zip(own, expected, strict=True):
+            if one is not None and other is not None:
+                torch.testing.assert_close(one, other)
+
+
+def _first(rollout: Rollout, size: int) -> Batch:
+    """A minibatch of this many steps."""
+    return Batch(stage_steps=123, **rollout._steps()(torch.arange(size)))
+
+
+@pytest.mark.parametrize(
+    "loss", [Untraceable(), PPO(clip_decay=LinearDecay(10_000))], ids=["Python decides", "depends on the steps"]
+)
+def test_what_cannot_be_compiled_is_computed_step_by_step_with_a_note(loss: Any) -> None:
+    rollout, model = filled_rollout(), model_of()
+    gradients, said = compiled(model, loss, rollout)
+    assert "not compiled" in said[-1]
+    batch = _first(rollout, 5)
+    numbers, own = gradients_at(gradients, batch)
+    expected_numbers, expected = gradients_at(Gradients(model, gradients.parameters, gradients.losses), batch)
+    assert numbers == expected_numbers
+    assert [one is None for one in own] == [other is None for other in expected]
+    assert all(torch.equal(one, other) for one, other in zip(own, expected, strict=True) if one is not None)  # type: ignore[arg-type]
+
+
+def test_a_model_with_memory_is_not_compiled() -> None:
+    model = model_of(memory="gru", memory_size=3)
+    _, said = compiled(model, PPO(), filled_rollout(torch.zeros(2, 3)))
+    assert said == ["not compiled: the update of a model with memory, whose graph has a part for each step"]
