@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from trainctl.core.engine.checkpoint import list_checkpoints
 from trainctl.core.engine.launch import NoDisplay, resume, start
 from trainctl.core.engine.options import Outcome, RunOptions
 
-EXPERIMENT = '''
+EXPERIMENT = """
 import torch
 from trainctl import Builder, Experiment, LinearDecay, PipelineStage, TrainingPipeline
 from trainctl.losses import PPO
@@ -41,7 +42,7 @@ def experiment(steps: int = 1000, num_steps: int = 50, save: int | None = 700, s
             metric_accumulate_interval=interval, should_log=should_log,
         ),
     )
-'''
+"""
 
 
 def run(folder: Path, name: str, seed: int = 1, **settings: Any) -> Outcome:
@@ -60,7 +61,7 @@ def go_on(path: Path) -> Outcome:
 
 def checkpoint_steps(outcome: Outcome) -> list[int]:
     """The total steps of the checkpoints that a run has."""
-    return [int(path.name.removeprefix("step-")) for path in sorted((outcome.run / "checkpoints").glob("step-*"))]
+    return [int(path.name.removeprefix("step-")) for path in list_checkpoints(outcome.run / "checkpoints")]
 
 
 def weights(outcome: Outcome) -> str:
