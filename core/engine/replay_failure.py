@@ -61,7 +61,7 @@ def _in_a_child(source: EnvironmentSource, seed: int, actions: np.ndarray, timeo
             if not isinstance(word, int):
                 return steps, word
             steps = word
-        return steps, f"it has not answered for {timeout:g} s: the environment hangs"
+        return steps, f"it has not answered for {timeout:g} s: an environment hangs"
     except EOFError:
         process.join(1)
         return steps, f"its process died with exit code {process.exitcode}"
