@@ -60,6 +60,7 @@ def train(
     trainer.checkpoints = directory.checkpoints
     record = directory.read_run()
     trainer.keep = record.get("keep")
+    trainer.learner.threads = trainer.collector.threads = record["threads"]
     if record.get("compile"):
         trainer.learner.compile(display.warn)
     trainer.dump = lambda failed: _dump(failed, directory, trainer)

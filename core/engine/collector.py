@@ -17,6 +17,7 @@ from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
 from .acting import actor_of
+from .device import threads
 from .environments import (
     Environments,
     Episode,
@@ -51,6 +52,7 @@ class RolloutCollector:
     ) -> None:
         self.model, self.device, self.seed = model, device, seed
         self.indices = indices
+        self.threads = 1
         self.episodes: list[Episode] = []
         self.failures: list[Failure] = []
         self.environment_seconds = 0.0
@@ -91,7 +93,8 @@ class RolloutCollector:
         finals = self._act(rollout, rollout_index, stage_steps, steps_per_vector_step)
         self._remember(rollout)
         rollout.finish(self._needs_expert)
-        self._evaluate(rollout, finals)
+        with threads(self.threads):
+            self._evaluate(rollout, finals)
         return rollout
 
     @torch.inference_mode()
@@ -145,6 +148,10 @@ class RolloutCollector:
         """New scenes and new episodes everywhere; running episodes count as truncated."""
         self.episodes += self.environments.advance_scenes(self.observations)
         self.masks[:] = 0.0
+
+    def observation_bytes(self) -> int:
+        """Size of one environment's observation."""
+        return sum(leaf[0].nbytes for leaf in leaves(self.observations))
 
     def pop_environment_seconds(self) -> float:
         """Seconds spent in the environments since this was last asked."""

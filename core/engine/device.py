@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from ..errors import UsageError
 from .workers import is_one_of_many, local_rank
 
+IMAGE = 4096
+"""Bytes of the smallest observation that counts as an image: 64 × 64 in grey."""
 
-def prepare(device: str, deterministic: bool, threads: int | None = None) -> torch.device:
+
+def prepare(device: str, deterministic: bool) -> torch.device:
     """Choose the device and set what must be set before anything is computed.
 
     * device: "auto" (a GPU if there is one), "cpu", "cuda" (of several workers each takes its own) or "cuda:i".
     * deterministic: only operations that give the same bits each time; slower on GPUs.
-    * threads: for torch on the CPU; None: one, which is fastest for small models. The bits depend on it, so a run
-      keeps what it began with.
+
+    torch computes with one thread but for what `threads` encloses: small models are fastest so, and while environments
+    are stepped idle threads only take the cores from them.
 
     Raises UsageError for a device that is not there.
     """
@@ -24,7 +31,7 @@ def prepare(device: str, deterministic: bool, threads: int | None = None) -> tor
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    torch.set_num_threads(threads or 1)
+    torch.set_num_threads(1)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = _named(device)
@@ -34,6 +41,31 @@ def prepare(device: str, deterministic: bool, threads: int | None = None) -> tor
         _check_gpu(chosen)
         torch.cuda.set_device(chosen)
     return chosen
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within this context torch computes on the CPU with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def learning_threads(model: nn.Module, observation_bytes: int) -> int:
+    """How many threads to learn with: a rule, as the bits depend on it and a measurement would differ each time.
+
+    All cores for convolutions over images; one for everything else, and where several workers share the cores. Dealing
+    out less than a millisecond of work costs more than it saves.
+    """
+    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return _cores() if has_convolutions and observation_bytes >= IMAGE and not is_one_of_many() else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _named(device: str) -> torch.device:

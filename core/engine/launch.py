@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..description import describe, plain
 from ..errors import RunInUseError, TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, source_files
@@ -21,7 +19,7 @@ from .building import load_model
 from .changes import changes, refuse_changes
 from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
-from .device import prepare
+from .device import learning_threads, prepare
 from .from_checkpoint import chosen_checkpoint, load_run
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .resuming import change_run, newer_than
@@ -51,7 +49,8 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
     with worker_group(device) as workers:
         trainer = Trainer(loaded.experiment, options.seed, device, workers)
         trainer.build()
-        path = workers.from_first(str(_create(options, loaded, command).path) if workers.is_first else "")
+        threads = learning_threads(trainer.model, trainer.collector.observation_bytes())
+        path = workers.from_first(str(_create(options, loaded, command, threads).path) if workers.is_first else "")
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):
             _initialize(trainer, options.init_from)
@@ -73,7 +72,7 @@ def resume(
         return _resume_with_workers(path, directory, device, fleet)
     record = directory.read_run()
     _refuse_to_repeat_a_failure(record)
-    prepared = prepare(device or record["device"], record["deterministic"], record["threads"])
+    prepared = prepare(device or record["device"], record["deterministic"])
     with worker_group(prepared) as workers, _lock(directory, workers):
         loaded = load_run(directory)
         if workers.is_first:
@@ -106,11 +105,13 @@ def is_finished(directory: RunDirectory) -> bool:
     return bool(attempts) and attempts[-1]["status"] == "complete"
 
 
-def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> RunDirectory:
+def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str], threads: int = 1) -> RunDirectory:
     """The run directory with everything that a resume needs."""
     name = options.name or default_name(loaded.path.stem, options.seed)
     try:
-        return RunDirectory.create(options.runs_dir, name, lambda directory: _fill(directory, options, loaded, command))
+        return RunDirectory.create(
+            options.runs_dir, name, lambda directory: _fill(directory, options, loaded, command, threads)
+        )
     except UsageError as error:
         existing = RunDirectory(options.runs_dir / name)
         if existing.is_run() and not is_finished(existing):  # it was not there when `start` looked for it
@@ -118,7 +119,9 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str]) -
         raise
 
 
-def _fill(directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment, command: list[str]) -> None:
+def _fill(
+    directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment, command: list[str], threads: int
+) -> None:
     directory.copy_experiment(source_files(loaded), loaded.path.parent)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     directory.record_run(
@@ -131,7 +134,7 @@ def _fill(directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment
         device=options.device,
         deterministic=options.deterministic,
         compile=options.compile,
-        threads=torch.get_num_threads(),
+        threads=threads,
         init_from=None if options.init_from is None else str(_weights(options.init_from).path.resolve()),
         adjustments=options.adjustments.to_json(),
         keep=options.keep,

@@ -14,6 +14,7 @@ from ..builder import Builder, built
 from ..errors import NonFiniteError
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
+from .device import threads
 from .gradients import average, backward, clip, total_norm
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
 from .rollout import Rollout
@@ -38,6 +39,7 @@ class Learner:
         self.model = model
         self.workers = workers
         self.seed = seed
+        self.threads = 1
         self._make_gradients: Callable[..., Gradients] = Gradients
         self._gradients: Gradients | None = None  # of the running stage
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -71,9 +73,15 @@ class Learner:
         index: rollouts of the run so far; the order of the minibatches is keyed by it. Returns for each tag the
         mean over the minibatches and its weight (steps).
         """
-        statistics = Statistics()
         if not losses:
             return {}
+        with threads(self.threads):
+            return self._update(rollout, losses, settings, index, stage_steps)
+
+    def _update(
+        self, rollout: Rollout, losses: Sequence[WeightedLoss], settings: ResolvedSettings, index: int, stage_steps: int
+    ) -> dict[str, tuple[float, float]]:
+        statistics = Statistics()
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
         gradients = self._gradients_of(losses, rollout, count)
