@@ -37,6 +37,11 @@ def run(
     ],
     settings: Settings,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Everything random follows from it.")] = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="RANGE", help="Several runs, e.g. 0-4 or 1,5,7-9: NAME-s0, …", show_default=False),
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the --seeds at a time.")] = 1,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the run directory.  [default: made up]")] = None,
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
     init_from: Annotated[
@@ -71,10 +76,21 @@ def run(
     \b
     trainctl run experiments/cartpole_ppo.py
     trainctl run experiments/cartpole_ppo.py --set learning_rate=1e-3 --name first
+    trainctl run experiments/cartpole_ppo.py --seeds 0-4 --jobs 2
 
     Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
     gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
+    if seeds is not None:
+        from .many_seeds import train_seeds
+
+        words = ["run", str(experiment), *(f"--set={text}" for text in settings), "--runs-dir", str(runs_dir)]
+        words += ["--device", device, "--nproc", str(nproc), "--max-restarts", str(max_restarts)]
+        words += ["--deterministic"] if deterministic else []
+        words += ["--compile"] if compiled else []
+        words += ["--keep", str(keep)] if keep is not None else []
+        words += ["--init-from", str(init_from)] if init_from is not None else []
+        train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
     from .training import train
 
     fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
