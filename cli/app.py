@@ -16,6 +16,7 @@ from . import (
     doctor,
     evaluate,
     examples,
+    export,
     inspect_pipeline,
     record,
     record_demonstrations,
@@ -69,6 +70,7 @@ app.command("record-demonstrations", short_help="Let an expert or a model play i
     record_demonstrations.record_demonstrations
 )
 app.command("record", short_help="Film a trained model.")(record.record)
+app.command("export", short_help="A trained model for other programs.")(export.export)
 app.command("runs", short_help="Show all runs.")(runs.runs)
 app.command("compare", short_help="What differs between runs.")(compare.compare)
 app.command("report", short_help="A table over seeds, for a paper.")(report.report)

@@ -17,6 +17,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/dry_run",
             "core/engine/from_checkpoint",
             "core/engine/resuming",
+            "core/engine/export",
             "core/engine/filming",
             "core/engine/policy",
             "core/engine/curve_plot",

@@ -1,0 +1,125 @@
+"""Export: a trained model for programs that know nothing of trainctl, checked by reading it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..batch import Memory
+from ..distributions import as_action_distribution
+from ..errors import TrainctlError, UsageError
+from ..tree import Tree, flatten, map_tree
+from .collector import initial_memory
+from .environments import allocate, observation_layout, writer
+from .from_checkpoint import TrainedModel
+from .origin import versions
+from .policy import policy_of
+
+SAFETENSORS, PT2 = "safetensors", "pt2"
+SAMPLES = 8
+TOLERANCE = 1e-5
+
+
+class Act(nn.Module):
+    """What is exported as a program: (observations, memory, masks) -> (most probable actions, values, memory).
+
+    Of one step of one environment, shapes (1, 1, …); memory is an empty tensor for a model without.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, observations: Tree, memory: Memory, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
+        output = self.model(observations, memory if memory is not None and memory.numel() else None, masks)
+        after = masks.new_zeros(0) if output[2] is None else output[2]
+        return as_action_distribution(output[0]).mode(), output[1], after
+
+
+def export(opened: TrainedModel, folder: Path, form: str) -> list[Path]:
+    """Write the model and `contract.json` (what goes in, what comes out) into a folder; gives the files.
+
+    form: "safetensors", the parameters by name, or "pt2", a program of `torch.export` that needs torch alone. What was
+    written is read back and compared: parameters bit by bit, a program by its actions and values on random
+    observations.
+    Raises `TrainctlError` where they differ or the model cannot be exported, and `UsageError` where a file cannot be
+    written.
+    """
+    file = folder / f"model.{form}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_parameters(opened.model, file) if form == SAFETENSORS else _write_program(opened, file)
+        contract = folder / "contract.json"
+        contract.write_text(json.dumps(_contract(opened, form), indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+    return [file, contract]
+
+
+def _write_parameters(model: nn.Module, file: Path) -> None:
+    parameters = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(parameters, file)
+    again = load_file(file)
+    different = [name for name, tensor in parameters.items() if not torch.equal(tensor, again[name])]
+    if different or set(again) != set(parameters):
+        raise TrainctlError(f"{file} does not hold what was written: {different[:3]}")
+
+
+def _write_program(opened: TrainedModel, file: Path) -> None:
+    act = Act(opened.model.cpu()).eval()
+    inputs = _inputs(opened)
+    try:
+        with torch.no_grad():
+            torch.export.save(torch.export.export(act, inputs[0]), file)
+    except OSError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        hint = "export its parameters instead: --format safetensors"
+        raise TrainctlError(f"torch.export cannot trace the model: {reason}", hint) from error
+    program = torch.export.load(file).module()
+    with torch.no_grad():
+        for one in inputs:
+            for ours, theirs in zip(act(*one), program(*one), strict=True):
+                if not torch.allclose(ours, theirs, atol=TOLERANCE):
+                    raise TrainctlError(f"{file} answers otherwise than the model: {theirs} instead of {ours}")
+
+
+def _inputs(opened: TrainedModel) -> list[tuple[Tree, Tensor, Tensor]]:
+    """Random observations of the environment's space; an episode begins with the first of them."""
+    space = policy_of(opened).observation_space
+    space.seed(0)
+    layout, memory = observation_layout(space), initial_memory(opened.model, 1, torch.device("cpu"))
+    inputs = []
+    for number in range(SAMPLES):
+        rows = allocate(layout, 1)
+        writer(layout)(rows, 0, space.sample())
+        observations = map_tree(lambda leaf: torch.from_numpy(leaf[None]), rows)
+        inputs.append(
+            (observations, torch.zeros(0) if memory is None else memory, torch.full((1, 1), float(number > 0)))
+        )
+    return inputs
+
+
+def _contract(opened: TrainedModel, form: str) -> dict[str, Any]:
+    policy = policy_of(opened)
+    memory = initial_memory(opened.model, 1, torch.device("cpu"))
+    layout = flatten(observation_layout(policy.observation_space))
+    return {
+        "format": form,
+        "checkpoint": opened.checkpoint.path.name,
+        "total_steps": opened.checkpoint.step,
+        "observations": {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in layout.items()},
+        "observation_space": str(policy.observation_space),
+        "action_space": str(policy.action_space),
+        "memory": None if memory is None else {"shape": list(memory.shape[1:]), "dtype": "float32"},
+        "inputs": "observations (1, 1, …), memory (1, …) or empty, masks (1, 1): 0 where an episode begins, else 1",
+        "outputs": "the most probable actions (1, 1, …) before they are clipped or shifted, values (1, 1), memory",
+        "versions": versions(),
+    }
