@@ -62,6 +62,9 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the update: faster after some seconds; rounds differently.")
     ] = False,
+    profile: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show where the time of N rollouts goes.", show_default=False)
+    ] = 0,
     nproc: Nproc = 1,
     nnodes: Nnodes = "1",
     node_rank: NodeRank = None,
@@ -106,6 +109,7 @@ def run(
             device=device,
             deterministic=deterministic,
             compile=compiled,
+            profile=profile,
             name=name,
             runs_dir=runs_dir,
             init_from=None if init_from is None else addressed(init_from),

@@ -12,6 +12,7 @@ from .checkpoint import newest_valid
 from .early_stopping import StageCriterion
 from .non_finite import FailedUpdate, write_dump
 from .options import Outcome
+from .profile import profiled
 from .progress import Progress
 from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
 from .run_directory import RunDirectory
@@ -50,6 +51,7 @@ def train(
     checkpoint: str | None,
     guarantee: str,
     request: StopRequest,
+    profile: int = 0,
 ) -> Outcome:
     """Train with everything in place; the attempt is recorded however it ends."""
     workers = trainer.workers
@@ -72,7 +74,7 @@ def train(
     with _attempt(directory, trainer, checkpoint, guarantee) as ended:
         if workers.is_first:
             display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
-        with request.listening():
+        with request.listening(), profiled(trainer, profile, directory.path, display.warn):
             ended["status"] = "complete" if trainer.train() else request.status
     workers.barrier()
     return outcome_of(directory, trainer, ended["status"])

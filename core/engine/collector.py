@@ -70,7 +70,7 @@ class RolloutCollector:
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
         self.memory = initial_memory(self.model, environments.num_envs, self.device)
-        self._actor = actor_of(self.model, environments.num_envs)
+        self.actor = actor_of(self.model, environments.num_envs)
 
     def begin_stage(
         self, settings: ResolvedSettings, teacher_forcing: Callable[[int], float] | None, needs_expert: bool
@@ -102,12 +102,12 @@ class RolloutCollector:
         self, rollout: Rollout, rollout_index: int, stage_steps: int, steps_per_vector_step: int
     ) -> list[FinalObservation]:
         self._probabilities = []
-        self._actor.begin(self._noise(rollout, rollout_index), self.device)
+        self.actor.begin(self._noise(rollout, rollout_index), self.device)
         teacher_noise = self._teacher_noise(rollout, rollout_index)
         finals: list[FinalObservation] = []
         seconds = 0.0
         for t, row in enumerate(rollout.rows):
-            rollout.host_actions[t], self.memory = self._actor.act(rollout, t, self.memory)
+            rollout.host_actions[t], self.memory = self.actor.act(rollout, t, self.memory)
             if self._needs_expert:
                 self._ask_expert(rollout, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
             started = time.perf_counter()
@@ -148,6 +148,10 @@ class RolloutCollector:
         """New scenes and new episodes everywhere; running episodes count as truncated."""
         self.episodes += self.environments.advance_scenes(self.observations)
         self.masks[:] = 0.0
+
+    def steps_per_rollout(self) -> int:
+        """Steps of all environments here, inserted ones included."""
+        return 0 if self._rollout is None else self._rollout.num_steps * self._rollout.num_envs
 
     def observation_bytes(self) -> int:
         """Size of one environment's observation."""

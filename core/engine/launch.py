@@ -54,7 +54,8 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):
             _initialize(trainer, options.init_from)
-            return train(directory, trainer, loaded, display, "new run", None, "bit-exact", request or StopRequest())
+            asked = request or StopRequest()
+            return train(directory, trainer, loaded, display, "new run", None, "bit-exact", asked, options.profile)
 
 
 def resume(

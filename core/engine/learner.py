@@ -39,7 +39,7 @@ class Learner:
         self.model = model
         self.workers = workers
         self.seed = seed
-        self.threads = 1
+        self.threads, self.compiled = 1, False
         self._make_gradients: Callable[..., Gradients] = Gradients
         self._gradients: Gradients | None = None  # of the running stage
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -50,7 +50,7 @@ class Learner:
 
     def compile(self, say: Callable[[str], None]) -> None:
         """From the next update on compile what gives the gradients; `say` is told when and why not."""
-        self._make_gradients = partial(CompiledGradients, say=say)
+        self.compiled, self._make_gradients = True, partial(CompiledGradients, say=say)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""

@@ -17,6 +17,7 @@ class RunOptions:
 
     * experiment: the file. settings: `--set` as name -> text.
     * seed: whole number ≥ 0. device, deterministic: see `device.prepare`. compile: see `CompiledGradients`.
+    * profile: how many rollouts to profile, see `profiled`.
     * name: of the run directory; None: made up. runs_dir: where run directories are.
     * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
     * keep: how many checkpoints stay, beside each stage's last; None: all.
@@ -30,6 +31,7 @@ class RunOptions:
     device: str = "auto"
     deterministic: bool = False
     compile: bool = False
+    profile: int = 0
     name: str | None = None
     runs_dir: Path = Path("runs")
     init_from: Path | None = None
