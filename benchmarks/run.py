@@ -22,7 +22,7 @@ from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
 OURS, OURS_COMPILED = "trainctl", "trainctl --compile"
-CALM = 0.3  # load per core above which a measurement waits, a minute at most
+CALM = 0.3  # load per core above which a measurement waits, 15 seconds at most
 
 
 def trainctl(workload: str, seed: int, *options: str) -> float:
@@ -74,7 +74,7 @@ def _run(command: list[str]) -> str:
 
 
 def _wait_until_calm() -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 15
     while _busy_share() > CALM and time.monotonic() < deadline:
         time.sleep(1)
 
