@@ -20,7 +20,7 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
     """
     names = experiment.pipeline.stage_names()
     checkpoint = chosen_checkpoint(path, directory, lambda text: say([f"warning: {text}"], "yellow"))
-    progress = Progress()
+    progress, record = Progress(), directory.read_run()
     if checkpoint is not None:
         progress.load_state_dict(checkpoint.shared()["progress"])
     index = min(progress.stage_index, len(names) - 1)
@@ -35,11 +35,13 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
         "stage_budget": progress.stage_budget,
         "total_steps": progress.total_steps,
         "share": 1.0 if finished else _share(progress, experiment),
+        "threads": record["threads"],
+        "compile": record.get("compile", False),
     }
 
 
 def position_line(position: dict[str, Any], stages: int) -> str:
-    """The position in words."""
+    """The position in words, and on a second line what the run was begun with that its bits depend on."""
     share = position["share"]
     where = (
         "finished"
@@ -48,7 +50,9 @@ def position_line(position: dict[str, Any], stages: int) -> str:
     )
     drawn = "" if share is None else f"{bar(share, 20)} {share:.0%}  "
     last = position["checkpoint"] or "none yet"
-    return f"{drawn}{where}, {position['total_steps']:,} steps, checkpoint {last}"
+    threads = f"learning with {position['threads']} thread{'s' if position['threads'] > 1 else ''}"
+    how = f"{threads}, compiled" if position["compile"] else threads
+    return f"{drawn}{where}, {position['total_steps']:,} steps, checkpoint {last}\n{how}"
 
 
 def _share(progress: Progress, experiment: Experiment) -> float | None:

@@ -49,14 +49,17 @@ def test_a_run_shows_where_it_stands(trainctl: Trainctl, finished: Path) -> None
         "stage_budget": 64,
         "total_steps": 128,
         "share": 1.0,
+        "threads": 1,
+        "compile": False,
     }
     earlier = trainctl("inspect-pipeline", "runs/first/checkpoints/step-000000000096", "--json").document["run"]
     assert (earlier["stage_steps"], earlier["share"], earlier["finished"]) == (32, 0.75, False)
     said = trainctl("inspect-pipeline", "runs/first/checkpoints/step-000000000096")
-    assert said.out.splitlines()[-1] == (
+    assert said.out.splitlines()[-2:] == [
         "━━━━━━━━━━━━━━━╌╌╌╌╌ 75%  in stage 2 of 2, 'ppo+imitation', 96 steps, "
-        "checkpoint runs/first/checkpoints/step-000000000096"
-    )
+        "checkpoint runs/first/checkpoints/step-000000000096",
+        "learning with 1 thread",
+    ]
 
 
 def test_a_run_that_has_no_checkpoint_is_at_its_beginning(trainctl: Trainctl) -> None:
