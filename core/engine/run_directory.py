@@ -12,14 +12,16 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from ..errors import CheckpointError, RunInUseError, UsageError, did_you_mean
 from .durable import replace_durably
-from .environments import Failure
 from .origin import git_state, versions
+
+if TYPE_CHECKING:
+    from .environments import Failure
 
 RUNNING, KILLED = "running", "killed"
 LOCK_PATIENCE = 0.5  # seconds; somebody who only asks whether a run is in use holds the lock for an instant
