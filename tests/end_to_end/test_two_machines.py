@@ -59,7 +59,7 @@ def last_steps(folder: Path, name: str) -> int:
     return int(last.name.removeprefix("step-"))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_machines_train_together(machines: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(EXPERIMENT)
     both = [launcher(tmp_path, machine, "whole") for machine in (0, 1)]

@@ -48,6 +48,8 @@ def killed_until_it_ends(
     while True:
         command = Command(folder, *words)
         if done < kills:
+            if done % 2:  # every other kill leaves something to resume, however slow the machine is
+                command.wait_until(lambda: bool(checkpoints(folder, name)))
             time.sleep(moments.uniform(0.0, 1.5))
             command.process.kill()
             done += 1
