@@ -12,8 +12,12 @@ Found = Iterator[tuple[int, str]]  # (line, what stands there)
 
 
 def sources(*folders: str) -> Sources:
-    """Each Python file below ``folders``; the links inside trainctl/ are not followed, so each file comes once."""
+    """Each Python file below ``folders``; the links inside trainctl/ are not followed, so each file comes once.
+
+    What a hidden folder holds, e.g. a virtual environment, is not ours.
+    """
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")) if path == path.resolve()]
+    paths = [path for path in paths if "/." not in path.relative_to(ROOT).as_posix()]
     return {PurePosixPath(path.relative_to(ROOT).as_posix()): ast.parse(path.read_text("utf-8")) for path in paths}
 
 

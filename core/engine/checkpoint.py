@@ -71,13 +71,13 @@ def save_checkpoint(
       the training was not sound.
     * own: of each worker.
 
-    A valid checkpoint of that name with the same weights stays. Another one is moved aside, to `<name>.damaged-…` or
-    `<name>.replaced-…`. Raises `CheckpointError`, on all workers: for content that cannot be saved, and where the disk
-    is full or does not take it; then what was there before is there unchanged.
+    A valid checkpoint of that name with the same weights stays, unless `about` has entries that it lacks. Another one
+    is moved aside, to `<name>.damaged-…` or `<name>.replaced-…`. Raises `CheckpointError`, on all workers: for content
+    that cannot be saved, and where the disk is full or does not take it; then what was there before is unchanged.
     """
     target = directory / name
     contents = _on_all(workers, lambda: _contents(name, model, shared, own, about, workers))
-    if workers.from_first(workers.is_first and _is_there(target, contents)):
+    if workers.from_first(workers.is_first and _is_there(target, contents, about)):
         return target
     needed = sum(workers.gather(sum(map(len, contents.values()))))
     aside = directory / workers.from_first(temporary_name(name))
@@ -116,10 +116,12 @@ def _contents(
     return contents
 
 
-def _is_there(target: Path, contents: dict[str, bytes]) -> bool:
-    """Whether the target is valid and holds the same weights."""
+def _is_there(target: Path, contents: dict[str, bytes], about: dict[str, Any]) -> bool:
+    """Whether the target is valid, holds the same weights, and nothing is to be said about it that it lacks."""
     manifest, reason = examine(target)
-    return reason is None and bool(manifest["files"][MODEL] == entry(contents[MODEL]))
+    if reason is not None or not manifest["about"].keys() >= about.keys():
+        return False
+    return bool(manifest["files"][MODEL] == entry(contents[MODEL]))
 
 
 def _write_all(directory: Path, contents: dict[str, bytes]) -> None:

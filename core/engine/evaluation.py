@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,10 @@ from .seeding import set_seed, stream, untouched_global_random_state
 MOST_ENVIRONMENTS = 16
 
 
+class EvaluationStopped(Exception):  # noqa: N818 nothing went wrong
+    """Somebody asked to stop while episodes were being played."""
+
+
 class Summary(NamedTuple):
     """Mean of a metric over episodes, and the 95 % confidence interval of that mean (bootstrap)."""
 
@@ -34,11 +38,13 @@ def evaluate(
     seed: int,
     device: torch.device,
     deterministic: bool = True,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> list[Episode]:
     """Play this many episodes. The same arguments give the same episodes, whatever else draws random numbers.
 
     deterministic: take the most probable action; False: sample. An episode in which the environment fails is played
-    anew; raises EnvironmentFailure if that happens too often.
+    anew; raises EnvironmentFailure if that happens too often. stop_requested: asked at each step; True raises
+    EvaluationStopped.
     """
     num_envs = min(episodes, MOST_ENVIRONMENTS)
     with untouched_global_random_state():
@@ -46,7 +52,7 @@ def evaluate(
         environments = build_environments(environment, range(num_envs), seed, "evaluation")
         was_training = model.training
         try:
-            return _play(model.eval(), environments, episodes, seed, device, deterministic)
+            return _play(model.eval(), environments, episodes, seed, device, deterministic, stop_requested)
         finally:
             model.train(was_training)
             environments.close()
@@ -54,7 +60,13 @@ def evaluate(
 
 @torch.inference_mode()
 def _play(
-    model: nn.Module, environments: Environments, episodes: int, seed: int, device: torch.device, deterministic: bool
+    model: nn.Module,
+    environments: Environments,
+    episodes: int,
+    seed: int,
+    device: torch.device,
+    deterministic: bool,
+    stop_requested: Callable[[], bool],
 ) -> list[Episode]:
     n = environments.num_envs
     # each environment has its own number of episodes to play: taking the first to finish would favour short ones
@@ -70,6 +82,8 @@ def _play(
     failures, steps = FailureBudget(), 0
     environments.reset(observations)
     while left.any():
+        if stop_requested():
+            raise EvaluationStopped
         shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(device), observations)
         output = model(shown, memory, masks)
         distribution, memory = as_action_distribution(output[0]), output[2]

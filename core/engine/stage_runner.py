@@ -61,6 +61,9 @@ class StageRunner:
         progress, settings, watch = self.progress, self.settings, self.stopwatch
         self._interval_began_at = progress.total_steps
 
+        if self.validator.owed and self._validate() and settings.save_interval is not None:
+            self.save()
+
         while progress.stage_ended is None:
             with watch.phase("collect"):
                 rollout = self.collector.collect(progress.rollouts, progress.stage_steps, self.steps_per_vector_step)
@@ -93,10 +96,7 @@ class StageRunner:
                 self._close_interval()
 
             # validate
-            validated = self.validator.is_due(progress, settings)
-            if validated:
-                with watch.phase("validate"):
-                    self.sinks.write(self.validator.validate(progress, self.name, self.should_log))
+            validated = self.validator.is_due(progress, settings) and self._validate()
 
             # save
             stop = self.workers.any(self.stop_requested())
@@ -104,8 +104,16 @@ class StageRunner:
                 with watch.phase("save"):
                     self.save()
             if stop:
-                return progress.stage_ended is not None
-        return True
+                break
+        return progress.stage_ended is not None and not self.validator.owed
+
+    def _validate(self) -> bool:
+        """Play the validation's episodes. False: somebody asked to stop, and is not kept waiting."""
+        with self.stopwatch.phase("validate"):
+            package = self.validator.validate(self.progress, self.name, self.should_log, self.stop_requested)
+        if package is not None:
+            self.sinks.write(package)
+        return package is not None
 
     def _note(self, means: dict[str, tuple[float, float]]) -> None:
         self.metrics.add_scalars(

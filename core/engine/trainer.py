@@ -19,7 +19,7 @@ from ..pipeline import PipelineStage
 from ..shares import evenly_distribute_count_into_bins
 from .building import build_model, environment_of_stage, load_model
 from .changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
-from .checkpoint import Checkpoint, Stateful, save_checkpoint
+from .checkpoint import Checkpoint, Stateful, checkpoint_name, save_checkpoint
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
 from .environments import build_environments
@@ -123,7 +123,7 @@ class Trainer:
 
     def train(self) -> bool:
         """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
-        if self.progress.stage_ended is not None:
+        if self._stage_is_over:
             self.progress.next_stage()
         while self.progress.stage_index < len(self.stages):
             stage = self.stages[self.progress.stage_index]
@@ -145,7 +145,11 @@ class Trainer:
     def is_finished(self) -> bool:
         """Whether the last stage has ended."""
         left = len(self.stages) - self.progress.stage_index
-        return left <= 0 or (left == 1 and self.progress.stage_ended is not None)
+        return left <= 0 or (left == 1 and self._stage_is_over)
+
+    @property
+    def _stage_is_over(self) -> bool:
+        return self.progress.stage_ended is not None and not self.validator.owed
 
     @property
     def stage_name(self) -> str:
@@ -244,23 +248,13 @@ class Trainer:
 
     def _write_checkpoint(self) -> None:
         states = {name: part.state_dict() for name, part in self.parts().items()}
-        save_checkpoint(
-            self.checkpoints,
-            f"step-{self.progress.total_steps:012d}",
-            self.model.state_dict(),
-            {name: state for name, state in states.items() if name not in OF_EACH_WORKER},
-            {name: state for name, state in states.items() if name in OF_EACH_WORKER},
-            {
-                **self.about,
-                **self.validator.about(self.progress.total_steps),
-                "experiment": self.description,
-                "total_steps": self.progress.total_steps,
-                "stage": self.stage_name,
-                "stage_index": self.progress.stage_index,
-                "stage_ended": self.progress.stage_ended is not None,
-            },
-            self.workers,
-        )
+        own = {name: states.pop(name) for name in OF_EACH_WORKER}
+        steps, ended = self.progress.total_steps, self.progress.stage_ended is not None
+        position = {"stage": self.stage_name, "stage_index": self.progress.stage_index, "stage_ended": ended}
+        about = {**self.about, **self.validator.about(steps), "experiment": self.description, "total_steps": steps}
+        about |= position
+        name = checkpoint_name(steps)
+        save_checkpoint(self.checkpoints, name, self.model.state_dict(), states, own, about, self.workers)
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
         """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact.

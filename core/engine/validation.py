@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,19 +16,26 @@ from ..settings import ResolvedSettings
 from ..validation import Validation
 from .building import environment_of_stage
 from .environments import Environments, build_environments, is_same_space
-from .evaluation import evaluate, summarize
+from .evaluation import EvaluationStopped, evaluate, summarize
 from .progress import Progress
 from .workers import WorkerGroup
 
 
 class NoValidation:
-    """For an experiment that names none."""
+    """For an experiment that names none.
+
+    owed: whether a validation was stopped before its end, and has to be made before anything else.
+    """
+
+    owed = False
 
     def is_due(self, progress: Progress, settings: ResolvedSettings) -> bool:
         """Never."""
         return False
 
-    def validate(self, progress: Progress, stage: str, should_log: bool) -> LoggingPackage:
+    def validate(
+        self, progress: Progress, stage: str, should_log: bool, stop_requested: Callable[[], bool]
+    ) -> LoggingPackage | None:
         """Never called, since it is never due."""
         raise ExperimentError("the experiment names no validation", "give the Experiment validation=Validation(...)")
 
@@ -67,10 +75,19 @@ class Validator(NoValidation):
         since = max(self.last_steps, progress.total_steps - progress.stage_steps)
         return 0 < every <= progress.total_steps - since
 
-    def validate(self, progress: Progress, stage: str, should_log: bool) -> LoggingPackage:
-        """Play, and remember the means for the checkpoint and for the criterion."""
+    def validate(
+        self, progress: Progress, stage: str, should_log: bool, stop_requested: Callable[[], bool]
+    ) -> LoggingPackage | None:
+        """Play, and remember the means for the checkpoint and for the criterion.
+
+        None: somebody asked to stop, and the validation is owed.
+        """
         began = time.perf_counter()
-        found = self.workers.from_first(self._play(progress.stage_index) if self.workers.is_first else {})
+        own = self._play(progress.stage_index, stop_requested) if self.workers.is_first else {}
+        found = self.workers.from_first(own)
+        self.owed = found is None
+        if found is None:
+            return None
         tracker = ScalarMeanTracker()
         tracker.add_scalars({tag: mean for tag, (mean, _) in found.items()}, {tag: n for tag, (_, n) in found.items()})
         self.pending = tracker.sums_and_counts()
@@ -105,17 +122,22 @@ class Validator(NoValidation):
 
     def state_dict(self) -> dict[str, Any]:
         """When it played last, and what no criterion has seen."""
-        return {"last_steps": self.last_steps, "pending": self.pending}
+        return {"last_steps": self.last_steps, "pending": self.pending, "owed": self.owed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; {} means that it has never played."""
         self.last_steps, self.pending = state.get("last_steps", 0), state.get("pending", {})
+        self.owed = state.get("owed", False)
 
-    def _play(self, stage_index: int) -> dict[str, tuple[float, float]]:
-        """Tag -> mean and number of episodes behind it."""
+    def _play(self, stage_index: int, stop_requested: Callable[[], bool]) -> dict[str, tuple[float, float]] | None:
+        """Tag -> mean and number of episodes behind it; None if somebody asked to stop."""
         source = validation_environment(self.experiment, stage_index)
         device = next(self.model.parameters(), torch.zeros(())).device
-        episodes = evaluate(self.model, source, self.validation.episodes, self.validation.seed, device)
+        count, seed = self.validation.episodes, self.validation.seed
+        try:
+            episodes = evaluate(self.model, source, count, seed, device, stop_requested=stop_requested)
+        except EvaluationStopped:
+            return None
         means = {name: found.mean for name, found in summarize(episodes).items()}
         behind = {name: sum(name in episode.metrics for episode in episodes) or len(episodes) for name in means}
         return {f"valid/{name}": (mean, float(behind[name])) for name, mean in means.items()}

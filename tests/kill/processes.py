@@ -104,8 +104,9 @@ def record(folder: Path, name: str) -> dict[str, Any]:
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    """What `metrics.jsonl` holds."""
-    return [json.loads(line) for line in run_of(folder, name).metrics.read_text("utf-8").splitlines()]
+    """What `metrics.jsonl` holds; nothing before its first line is there."""
+    path = run_of(folder, name).metrics
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
 def checkpoints(folder: Path, name: str) -> list[str]:

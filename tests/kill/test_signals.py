@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, record, run_of, settings, trainctl
+from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, lines, record, run_of, settings, trainctl
 from trainctl.core.engine.run_comparison import compare
 from trainctl.core.engine.run_directory import RunDirectory
 
@@ -84,3 +84,22 @@ def test_a_signal_while_everything_is_still_being_built_is_kept(tmp_path: Path) 
     os.kill(command.pid, signal.SIGTERM)
     assert command.wait() == 75, command.said()
     assert checkpoints(tmp_path, "early") == ["step-000000000256"]
+
+
+@pytest.mark.parametrize("episode", [0, 1, 3], ids=["within a stage", "at a stage's end", "at the end"])
+def test_a_validation_keeps_nobody_waiting_and_is_made_up_for(episode: int, tmp_path: Path) -> None:
+    words = ["run", CARTPOLE, "--quiet", *settings(steps=2048, validate=True)]
+    command = Command(tmp_path, *words, "--name", "stopped")
+    # an episode is begun once more when it is over
+    command.wait_until((tmp_path / f"episode-{2 * episode}").exists)
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait() == 75, command.said()
+    steps = 512 * (episode + 1)
+    assert checkpoints(tmp_path, "stopped")[-1] == f"step-{steps:012d}"
+    assert [line["total_steps"] for line in lines(tmp_path, "stopped") if line["kind"] == "valid"] == [
+        512 * (number + 1) for number in range(episode)
+    ]
+    assert trainctl(tmp_path, *words, "--name", "stopped") == 0
+    assert trainctl(tmp_path, *words, "--name", "alone") == 0
+    assert compare(run_of(tmp_path, "alone"), run_of(tmp_path, "stopped")).difference is None
+    assert trainctl(tmp_path, "evaluate", "--checkpoint", "runs/stopped@best", "--episodes", 1) == 0
