@@ -29,7 +29,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/replay_failure",
         ],
     ),
-    ("one attempt to train, and how it ends", ["core/engine/attempt", "core/engine/profile"]),
+    ("one attempt to train, and how it ends", ["core/engine/attempt", "core/engine/guarantee", "core/engine/profile"]),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
     (

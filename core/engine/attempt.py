@@ -66,7 +66,7 @@ def train(
     if record.get("compile"):
         trainer.learner.compile(display.warn)
     trainer.dump = lambda failed: _dump(failed, directory, trainer)
-    trainer.about["guarantee"] = guarantee
+    trainer.about |= {"guarantee": guarantee, "device": trainer.device.type}
     _warn_of_criteria(trainer)
     if checkpoint is None:
         trainer.sinks = sinks_of(directory, display, 0, workers)

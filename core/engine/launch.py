@@ -17,10 +17,11 @@ from .attempt import NoDisplay as NoDisplay
 from .attempt import outcome_of, sinks_of, train
 from .building import load_model
 from .changes import changes, refuse_changes
-from .checkpoint import GUARANTEES, Checkpoint, newest_valid, remove_leftovers
+from .checkpoint import Checkpoint, newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
 from .device import learning_threads, prepare
 from .from_checkpoint import chosen_checkpoint, load_run
+from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .resuming import change_run, newer_than
 from .run_directory import RunDirectory, default_name
@@ -92,9 +93,9 @@ def resume(
         if trainer.is_finished:
             trainer.close()
             return outcome_of(directory, trainer, "complete", already_complete=True)
-        for problem in dict.fromkeys(problems):
+        for problem in dict.fromkeys([*problems, *differences(checkpoint, trainer)]):
             display.warn(problem)
-        guarantee = _guarantee(checkpoint, problems, trainer)
+        guarantee = guarantee_of(checkpoint, problems, trainer)
         message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"
         name = checkpoint.path.name
         return train(directory, trainer, loaded, display, message, name, guarantee, request or StopRequest())
@@ -221,12 +222,3 @@ def _refuse_to_repeat_a_failure(record: dict[str, Any]) -> None:
 
 def _lock(directory: RunDirectory, workers: WorkerGroup) -> contextlib.AbstractContextManager[None]:
     return directory.lock() if workers.is_first else contextlib.nullcontext()
-
-
-def _guarantee(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) -> str:
-    """The weakest of what the checkpoint promised and what this resume can."""
-    now: str = "exact-state" if problems else "bit-exact"
-    if checkpoint.manifest["workers"] != trainer.workers.world_size or trainer.has_changed:
-        now = "continued"
-    before: str = checkpoint.about.get("guarantee", "bit-exact")
-    return max(before, now, key=GUARANTEES.index)
