@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, CheckpointArgument, CheckpointOption, Device, one_path
+from ..core.errors import UsageError
+from .options import AsJson, CheckpointArgument, CheckpointOption, Device, Settings, one_path, settings_of
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     path: CheckpointArgument = None,
+    *,
+    settings: Settings,
     checkpoint: CheckpointOption = None,
     episodes: Annotated[
         int | None,
@@ -41,6 +44,15 @@ def evaluate(
     every_checkpoint: Annotated[
         bool, typer.Option("--all", help="Every checkpoint of the run, one after another.")
     ] = False,
+    experiment: Annotated[
+        Path | None,
+        typer.Option(
+            "--experiment",
+            metavar="FILE",
+            help="Of this experiment, instead of the run's own copy: for a checkpoint from elsewhere.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -51,15 +63,20 @@ def evaluate(
     trainctl evaluate runs/first@best
     trainctl evaluate runs/first --all
 
+    A checkpoint from elsewhere holds numbers only; with --experiment nothing that came with it is executed.
     An experiment with a validation is evaluated in its environments; @best gives the logged numbers again.
     """
     chosen = one_path(path, checkpoint, "evaluate")
 
     from ..core.engine.from_checkpoint import evaluate_checkpoint
+    from ..core.experiment_file import load_experiment
 
+    if settings and experiment is None:
+        raise UsageError("--set goes with --experiment", "without it the run's own settings are in force")
     with standard_output(reserved=as_json):
+        loaded = load_experiment(experiment, settings_of(settings)) if experiment else None
         paths = _all_of(chosen) if every_checkpoint else [chosen]
-        played = [evaluate_checkpoint(one, episodes, deterministic, seed, device) for one in paths]
+        played = [evaluate_checkpoint(one, episodes, deterministic, seed, device, loaded) for one in paths]
     if as_json:
         documents = [_document(one) for one in played]
         print_document(documents if every_checkpoint else documents[0])

@@ -41,7 +41,7 @@ class DoorKeyExpert(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _towards(self, target: tuple[int, int] | None, action: Actions) -> int | None:
         """The first action on the shortest way (breadth first) to where the target is in front; there, `action`."""
         room: Any = self.env.unwrapped
-        start = (*map(int, room.agent_pos), int(room.agent_dir))
+        start = (int(room.agent_pos[0]), int(room.agent_pos[1]), int(room.agent_dir))
         ways: deque[tuple[tuple[int, int, int], Actions | None]] = deque([(start, None)])
         seen = {start}
         while ways:

@@ -34,7 +34,7 @@ CODE = (2, 0, 1, 1, 2, 0, 0, 2, 1, 0)
 DOORS, DIGITS = 4, 3
 
 
-class PoisonedDoors(gymnasium.Env[int, int]):
+class PoisonedDoors(gymnasium.Env[Any, Any]):
     """Observations: 0 before the doors, 1 + n at the lock with n digits entered. Actions: four doors, three digits."""
 
     observation_space = spaces.Discrete(1 + len(CODE))

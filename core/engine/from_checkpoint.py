@@ -16,6 +16,7 @@ from ..validation import Validation
 from .adjustments import Adjustments, load_adjusted
 from .building import build_model, environment_of_stage, load_model
 from .checkpoint import Checkpoint, newest_valid
+from .checkpoint_manifest import MANIFEST
 from .device import prepare
 from .environments import build_environments
 from .evaluation import Summary, evaluate, summarize
@@ -56,14 +57,37 @@ class TrainedModel(NamedTuple):
     experiment: Experiment
 
 
-def open_model(path: Path, device: str) -> TrainedModel:
-    """The model that a path means: that of a checkpoint, or of a run's newest valid one."""
+def checkpoint_at(path: Path) -> Checkpoint:
+    """The checkpoint that a path means: itself, wherever it lies, or of a run the newest valid one.
+
+    Raises CheckpointError for a damaged one, and where there is none.
+    """
+    if (path / MANIFEST).is_file():
+        return Checkpoint.open(path)
     directory = RunDirectory.of_checkpoint(path)
     checkpoint = chosen_checkpoint(path, directory, lambda text: None)
     if checkpoint is None:
-        raise CheckpointError(f"{directory.path} has no checkpoint to evaluate", "train it first, or name another run")
-    loaded, prepared = load_run(directory), prepare(device, False)
+        raise CheckpointError(
+            f"{directory.path} has no checkpoint to take a model from", "train it first, or name another run"
+        )
+    return checkpoint
+
+
+def open_model(path: Path, device: str, loaded: LoadedExperiment | None = None) -> TrainedModel:
+    """The model that a path means: that of a checkpoint, or of a run's newest valid one.
+
+    loaded: the experiment it is of; None: that of the run in which it lies, whose copied source is executed.
+    """
+    checkpoint, prepared = checkpoint_at(path), prepare(device, False)
+    loaded = loaded or load_run(_run_of(path))
     return TrainedModel(checkpoint, *restored_model(loaded, checkpoint, prepared), prepared, loaded.experiment)
+
+
+def _run_of(checkpoint: Path) -> RunDirectory:
+    try:
+        return RunDirectory.of_checkpoint(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(error.message, "say of which experiment it is: --experiment FILE.py") from error
 
 
 class Evaluated(NamedTuple):
@@ -75,14 +99,20 @@ class Evaluated(NamedTuple):
 
 
 def evaluate_checkpoint(
-    path: Path, episodes: int | None, deterministic: bool, seed: int | None, device: str
+    path: Path,
+    episodes: int | None,
+    deterministic: bool,
+    seed: int | None,
+    device: str,
+    loaded: LoadedExperiment | None = None,
 ) -> Evaluated:
     """Play episodes with the model of a checkpoint (of a run: the newest valid one).
 
     They are played in the experiment's validation environments or, if it names none, in those of the checkpoint's
     stage. episodes, seed: None: those of the validation, so that its numbers come out again; without one 100 and 0.
+    loaded: the experiment it is of; None: that of the run in which it lies.
     """
-    checkpoint, model, _, prepared, experiment = open_model(path, device)
+    checkpoint, model, _, prepared, experiment = open_model(path, device, loaded)
     source = validation_environment(experiment, checkpoint.about.get("stage_index", 0))
     usual = experiment.validation or Validation(episodes=100)
     episodes = usual.episodes if episodes is None else episodes

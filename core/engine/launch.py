@@ -17,10 +17,10 @@ from .attempt import NoDisplay as NoDisplay
 from .attempt import outcome_of, sinks_of, train
 from .building import load_model
 from .changes import changes, refuse_changes
-from .checkpoint import Checkpoint, newest_valid, remove_leftovers
+from .checkpoint import newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
 from .device import learning_threads, prepare
-from .from_checkpoint import chosen_checkpoint, load_run
+from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .resuming import change_run, newer_than
@@ -137,7 +137,7 @@ def _fill(
         deterministic=options.deterministic,
         compile=options.compile,
         threads=threads,
-        init_from=None if options.init_from is None else str(_weights(options.init_from).path.resolve()),
+        init_from=None if options.init_from is None else str(checkpoint_at(options.init_from).path.resolve()),
         adjustments=options.adjustments.to_json(),
         keep=options.keep,
     )
@@ -183,16 +183,9 @@ def _initialize(trainer: Trainer, init_from: Path | None) -> None:
     """Begin with the weights of another run, if there is one; everything else begins anew."""
     if init_from is None:
         return
-    source = _weights(init_from)
+    source = checkpoint_at(init_from)
     load_model(trainer.model, source)
     trainer.about["init_from"] = str(source.path)
-
-
-def _weights(init_from: Path) -> Checkpoint:
-    source = chosen_checkpoint(init_from, RunDirectory.of_checkpoint(init_from), lambda text: None)
-    if source is None:
-        raise UsageError(f"{init_from} has no checkpoint to take weights from")
-    return source
 
 
 def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None, fleet: Fleet) -> Outcome:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.cli.conftest import TINY, Trainctl
@@ -35,4 +36,28 @@ def test_a_run_without_checkpoints_is_refused(trainctl: Trainctl) -> None:
     assert trainctl("run", TINY, "--name", "first", "--set", "save_interval=none", "--quiet").code == 0
     said = trainctl("evaluate", "--checkpoint", "runs/first")
     assert said.code == 3
-    assert "runs/first has no checkpoint to evaluate" in said.err
+    assert "runs/first has no checkpoint to take a model from" in said.err
+
+
+def test_a_checkpoint_from_elsewhere_needs_the_user_s_own_experiment(
+    trainctl: Trainctl, finished: Path, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "downloads" / "model"
+    shutil.copytree(finished / "checkpoints" / "step-000000000128", foreign)
+    shutil.rmtree(finished)
+    said = trainctl("evaluate", "--checkpoint", foreign, "--episodes", 2)
+    assert said.code == 3
+    assert "is in no run directory" in said.err
+    assert "--experiment" in said.err
+    own = trainctl("evaluate", "--checkpoint", foreign, "--experiment", TINY, "--episodes", 2, "--json")
+    assert own.code == 0, own.err
+    assert own.document["checkpoint"] == str(foreign)
+    assert own.document["episodes"] == 2
+    heir = trainctl("run", TINY, "--init-from", foreign, "--name", "heir", "--quiet")
+    assert heir.code == 0, heir.err
+
+
+def test_settings_go_with_an_experiment(trainctl: Trainctl, finished: Path) -> None:
+    said = trainctl("evaluate", finished, "--set", "steps=3")
+    assert said.code == 2
+    assert "--set goes with --experiment" in said.err

@@ -47,7 +47,10 @@ def test_two_stages_overshoot_by_less_than_a_rollout_each(tmp_path: Path) -> Non
     source = file.read_text().replace("max_stage_steps=steps", "max_stage_steps=(17_907, 12_093)[index]")
     file.write_text(source)
     outcome = run(tmp_path, "a", num_steps=500)
-    assert [stage["steps"] for stage in json.loads((outcome.run / "run.json").read_text())["stages"]] == [18_000, 14_000]
+    assert [stage["steps"] for stage in json.loads((outcome.run / "run.json").read_text())["stages"]] == [
+        18_000,
+        14_000,
+    ]
     assert outcome.total_steps == 32_000
 
 

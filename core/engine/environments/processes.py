@@ -26,6 +26,9 @@ from .serial import SerialEnvironments, fail
 
 _fork = multiprocessing.get_context("fork")
 
+SECONDS_TO_REPLAY_A_STEP = 1.0
+"""How long each step of a long episode may take, beyond the usual time, when it is replayed."""
+
 
 class ProcessEnvironments(Environments):
     """Environments dealt to child processes that step at the same time.
@@ -150,7 +153,9 @@ class ProcessEnvironments(Environments):
         return {index: state for own in self._all("save") for index, state in own.items()}
 
     def load_state_dict(self, state: dict[str, Any], observations: Tree) -> list[str]:
-        problems = [problem for own in self._all("restore", state) for problem in own]
+        steps = sum(len(own["actions"]) for own in state.values())
+        found = self._all("restore", state, patience=steps * SECONDS_TO_REPLAY_A_STEP)
+        problems = [problem for own in found for problem in own]
         self._begin_episodes(range(self.num_envs))
         for i, index in enumerate(self._indices):
             self._histories[i] = list(state[str(index)]["actions"].numpy())
@@ -158,11 +163,11 @@ class ProcessEnvironments(Environments):
         self._copy_to(observations)
         return problems
 
-    def _all(self, method: str, argument: Any = None) -> list[Any]:
-        """Have all children do the same, at the same time."""
+    def _all(self, method: str, argument: Any = None, patience: float = 0.0) -> list[Any]:
+        """Have all children do the same, at the same time. patience: seconds beyond the time that a step may take."""
         for child in self._children:
             child.ask(method, argument)
-        return [child.answer() for child in self._children]
+        return [child.answer(patience) for child in self._children]
 
     def close(self) -> None:
         for child in self._children:
@@ -200,10 +205,10 @@ class _Child:
         with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
             self.connection.send((method, argument))
 
-    def answer(self) -> Any:
+    def answer(self, patience: float = 0.0) -> Any:
         """What the last `ask` returned. Raises what the child raised, and `_ChildLost`."""
         with self._dead_child_is_lost():
-            if not self.connection.poll(self.timeout):
+            if not self.connection.poll(self.timeout + patience):
                 raise _ChildLost(f"it has not answered for {self.timeout:g} s: an environment hangs")
             kind, value = self.connection.recv()
         if kind == "error":
