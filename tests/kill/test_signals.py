@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -17,7 +19,7 @@ from trainctl.core.engine.run_directory import RunDirectory
 CARTPOLE = EXPERIMENTS / "cartpole.py"
 CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
 STATUS = {75: "preempted", 130: "interrupted"}
-WORDS = ["run", CARTPOLE, "--quiet", *settings(steps=16_384, processes=2, save_interval=100_000)]
+WORDS = ["run", CARTPOLE, "--quiet", *settings(steps=32_768, processes=2, save_interval=100_000)]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_a_signal_saves_and_the_end_is_the_same(
     number: signal.Signals, times: int, to_group: bool, alone: RunDirectory, tmp_path: Path
 ) -> None:
     moments, count, longest = random.Random(f"{number} {to_group}"), 0, 0.0
-    for name in (f"stopped-{index}" for index in range(times)):
+    for name in (f"stopped-{index}" for index in itertools.count()):
         code, steps = -1, 0
         while code != 0:
             command = Command(tmp_path, *WORDS, "--name", name)
@@ -48,9 +50,10 @@ def test_a_signal_saves_and_the_end_is_the_same(
             time.sleep(moments.uniform(0, 1.5))
             began = time.monotonic()
             if count < times:
-                (os.killpg if to_group else os.kill)(command.pid, number)
-                count += 1
+                with contextlib.suppress(ProcessLookupError):  # it has just come to its end
+                    (os.killpg if to_group else os.kill)(command.pid, number)
             code = command.wait()
+            count += code != 0
             longest = max(longest, time.monotonic() - began) if code else longest
             assert code in (0, CODES[number]), command.said()
             if code:
@@ -63,6 +66,7 @@ def test_a_signal_saves_and_the_end_is_the_same(
         assert compare(alone, run_of(tmp_path, name)).difference is None
         if count == times:
             break
+    assert count == times
     print(f"{count} times {number.name}; from the signal to the exit at most {longest:.1f} s")
 
 
