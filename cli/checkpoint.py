@@ -91,16 +91,12 @@ def _is_all(path: Path, directory: RunDirectory) -> bool:
 
 
 def _listed(directory: RunDirectory) -> Iterator[dict[str, object]]:
-    from ..core.engine.checkpoint import Checkpoint, list_checkpoints
-    from ..core.errors import CheckpointError
+    from ..core.engine.checkpoint import list_checkpoints
+    from ..core.engine.checkpoint_manifest import examine
 
     for path in list_checkpoints(directory.checkpoints):
-        about: dict[str, object] = {}
-        reason: str | None = None
-        try:
-            about = Checkpoint.open(path).about
-        except CheckpointError as error:
-            reason = error.message
+        manifest, reason = examine(path)
+        about = manifest["about"] if reason is None else {}
         size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
         yield {
             "checkpoint": str(path),

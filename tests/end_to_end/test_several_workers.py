@@ -64,15 +64,15 @@ def test_two_workers_repeat_and_survive_the_death_of_one(tmp_path: Path) -> None
     assert weights(train(tmp_path, "again", "--set", "save=1"), tmp_path, "again") == first
 
     process = subprocess.Popen(
-        command(tmp_path, "killed", "--set", "save=200"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command(tmp_path, "killed", "--set", "save=200"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     checkpoints = tmp_path / "runs" / "killed" / "checkpoints"
     while not list(checkpoints.glob("step-*")):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(worker_of(process.pid), signal.SIGKILL)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0
+    output, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
     assert json.loads(output)["status"] == "complete"
     assert weights(None, tmp_path, "killed") == first
     assert len(record(tmp_path, "killed")["attempts"]) == 2
