@@ -123,10 +123,10 @@ class RolloutCollector:
 
     def _end_episode(self, rollout: Rollout, t: int, end: EpisodeEnd, finals: list[FinalObservation]) -> None:
         rollout.host_masks[t + 1, end.environment] = 0.0
+        self.failures += end.failures
         if end.episode is not None:
             self.episodes.append(end.episode)
-        if end.failure is not None:
-            self.failures.append(end.failure)
+        else:
             rollout.invalidate_episode(t, end.environment)
         if end.final_observation is not None:
             memory = None if self.memory is None else self.memory[end.environment]

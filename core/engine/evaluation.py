@@ -96,7 +96,7 @@ def _play(
         ends = environments.step(act(actions[0].numpy(force=True)), row)
         masks = torch.from_numpy(row.valid[None].astype(np.float32)).to(device)
         steps += n
-        failures.note((end.failure for end in ends if end.failure is not None), steps)
+        failures.note((failure for end in ends for failure in end.failures), steps)
         for end in ends:
             masks[0, end.environment] = 0.0
             if end.episode is not None and left[end.environment] > 0:

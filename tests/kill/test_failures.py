@@ -18,17 +18,18 @@ def injected(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("how", "steps", "seen_again"),
+    ("how", "probability", "steps", "seen_again"),
     [
-        ("raise", 6_000, "ValueError: the robot fell over"),
-        ("abort", 6_000, "its process died with exit code -6"),
-        ("hang", 3_000, "an environment hangs"),
+        ("raise", 1e-3, 6_000, "ValueError: the robot fell over"),
+        ("abort", 1e-3, 6_000, "its process died with exit code -6"),
+        ("hang", 1e-3, 3_000, "an environment hangs"),
+        ("reset", 2e-2, 3_000, "ValueError: the robot fell over"),
     ],
 )
 def test_failing_environments_are_replaced_and_their_episodes_repeated(
-    how: str, steps: int, seen_again: str, tmp_path: Path
+    how: str, probability: float, steps: int, seen_again: str, tmp_path: Path
 ) -> None:
-    words = ["run", FAILING, "--name", "first", "--quiet", *settings(how=how, probability=1e-3, steps=steps)]
+    words = ["run", FAILING, "--name", "first", "--quiet", *settings(how=how, probability=probability, steps=steps)]
     command = Command(tmp_path, *words)
     assert command.wait(240) == 0, command.said()
     count = injected(tmp_path)
@@ -51,8 +52,11 @@ def test_too_many_failures_end_the_run_with_7(tmp_path: Path) -> None:
     assert "after the actions [" in command.said()
 
 
-def test_an_environment_that_fails_by_its_own_seed_fails_again_after_a_resume(tmp_path: Path) -> None:
-    words = settings(how="raise", probability=2e-3, steps=3_000)
+@pytest.mark.parametrize(("how", "probability"), [("raise", 2e-3), ("reset", 3e-2)])
+def test_an_environment_that_fails_by_its_own_seed_fails_again_after_a_resume(
+    how: str, probability: float, tmp_path: Path
+) -> None:
+    words = settings(how=how, probability=probability, steps=3_000)
     command = Command(tmp_path, "verify-resume", FAILING, *words, "--steps", 3_000, "--at", "20%,random,80%")
     assert command.wait() == 0, command.said()
     assert "bit-exact: 3," in command.said()

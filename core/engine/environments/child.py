@@ -127,7 +127,8 @@ class Share(SerialEnvironments):
         for i, environment in enumerate(self.environments):
             if i in anew:
                 environment.episode = anew[i] - 1
-                self._write(self.row.observations, i, environment.reset())
+                end = self._followed(EpisodeEnd(i, None, None), self.row.observations, environment.reset)
+                ends += [end] if end.failures else []
             else:
                 environment.load_state_dict(states[str(environment.index)])
                 ends += self._step_one(i, actions[i], self.row)

@@ -54,13 +54,13 @@ class EpisodeEnd(NamedTuple):
     * environment: index within the group.
     * episode: its record; None if the environment failed: then the episode does not count.
     * final_observation: the last observation where it was truncated (the value there is bootstrapped), else None.
-    * failure: what happened to an environment that failed; it has been replaced and has begun its next episode.
+    * failures: of this environment, in the step or as its next episode was to begin; it has been replaced each time.
     """
 
     environment: int
     episode: Episode | None
     final_observation: Tree | None
-    failure: Failure | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 class Environments(ABC):

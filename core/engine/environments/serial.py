@@ -9,10 +9,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ...errors import EnvironmentFailure
 from ...tree import Tree, map_tree
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .spaces import observation_layout, writer
 from .tracked import TrackedEnvironment
+
+ATTEMPTS = 10
+"""How often in succession an environment is replaced that cannot begin an episode, before it is given up."""
 
 
 class SerialEnvironments(Environments):
@@ -48,16 +52,29 @@ class SerialEnvironments(Environments):
             observation, row.rewards[i], terminated, truncated, info = environment.step(action)
         except Exception as error:
             end = fail(i, row, environment.failure(in_words(error)))
-            self._write(row.observations, i, environment.renew())
-            return (end,)
+            return (self._followed(end, row.observations, environment.renew),)
         if not (terminated or truncated):
             self._write(row.observations, i, observation)
             return ()
         (row.terminated if terminated else row.truncated)[i] = True
         final = None if terminated else map_tree(np.array, observation)
         end = EpisodeEnd(i, environment.record(info), final)
-        self._write(row.observations, i, environment.reset())
-        return (end,)
+        return (self._followed(end, row.observations, environment.reset),)
+
+    def _followed(self, end: EpisodeEnd, observations: Tree, begin: Callable[[], Any]) -> EpisodeEnd:
+        """The end of an episode, after the next has begun; if it fails to, the environment is replaced."""
+        environment, failures = self.environments[end.environment], end.failures
+        while True:
+            try:
+                observation = begin()
+                break
+            except Exception as error:
+                failures = (*failures, environment.failure(in_words(error)))
+                begin = environment.renew
+            if len(failures) > ATTEMPTS:
+                raise _cannot_begin(failures)
+        self._write(observations, end.environment, observation)
+        return end._replace(failures=failures)
 
     @property
     def has_expert(self) -> bool:
@@ -92,7 +109,15 @@ class SerialEnvironments(Environments):
 def fail(i: int, row: Row, failure: Failure) -> EpisodeEnd:
     """Note in the row that environment i has failed: the step is no data and nothing is bootstrapped across it."""
     row.rewards[i], row.valid[i], row.terminated[i], row.truncated[i] = 0.0, False, True, False
-    return EpisodeEnd(i, None, None, failure)
+    return EpisodeEnd(i, None, None, (failure,))
+
+
+def _cannot_begin(failures: Sequence[Failure]) -> EnvironmentFailure:
+    last = failures[-1]
+    return EnvironmentFailure(
+        f"environment {last.environment} has failed {len(failures)} times in succession and was replaced in vain",
+        f"the last: episode {last.episode} (seed {last.seed}), as it was to begin: {last.what}",
+    )
 
 
 def in_words(error: Exception) -> str:

@@ -19,7 +19,8 @@ from trainctl.models import MLPActorCritic
 class Failing(gymnasium.Wrapper[Any, Any, Any, Any]):
     """CartPole that raises, aborts its process, hangs, or shows NaN. Each failure adds a byte to the file "injected".
 
-    * probability: of failing in a step, drawn from the environment's own generator. at: the step of this object, from
+    * how: "reset": raises as an episode begins; the others: in a step.
+    * probability: of failing each time, drawn from the environment's own generator. at: the step of this object, from
       1, in which it fails; 0: never.
     """
 
@@ -27,16 +28,23 @@ class Failing(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(gymnasium.make("CartPole-v1", disable_env_checker=True))
         self.how, self.probability, self.at, self.steps = how, probability, at, 0
 
+    def reset(self, **options: Any) -> Any:
+        first = super().reset(**options)
+        if self.how == "reset" and self.unwrapped.np_random.random() < self.probability:
+            self.fail(None)
+        return first
+
     def step(self, action: Any) -> Any:
         self.steps += 1
-        if self.steps == self.at or self.unwrapped.np_random.random() < self.probability:
+        fails = self.how != "reset" and self.unwrapped.np_random.random() < self.probability
+        if self.steps == self.at or fails:
             return self.fail(action)
         return super().step(action)
 
     def fail(self, action: Any) -> Any:
         with Path("injected").open("a") as file:
             file.write("x")
-        if self.how == "raise":
+        if self.how in ("raise", "reset"):
             raise ValueError("the robot fell over")
         if self.how == "abort":
             os.abort()

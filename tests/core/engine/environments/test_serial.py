@@ -8,7 +8,7 @@ import pytest
 from tests.toys import CountingEnv, DictEnv, ExpertEnv, MeasuringEnv, SceneEnv
 from trainctl.core.engine.environments import Row, allocate, observation_layout
 from trainctl.core.engine.environments.serial import SerialEnvironments
-from trainctl.core.errors import ExperimentError
+from trainctl.core.errors import EnvironmentFailure, ExperimentError
 
 
 def group(*envs: Any) -> SerialEnvironments:
@@ -121,3 +121,52 @@ def test_a_group_that_was_saved_goes_on_from_its_global_indices() -> None:
     assert (restored % 100).tolist() == (observations % 100).tolist() == [[1], [4]]
     ends = [step(each, [0, 1], shown)[1] for each, shown in ((own, observations), (again, restored)) for _ in range(2)]
     assert ends[1] == ends[3] != []
+
+
+class Stuck(CountingEnv):
+    """Cannot be reset at the calls with these numbers, counted over all that were built in one test."""
+
+    resets = 0
+
+    def __init__(self, fails: range) -> None:
+        super().__init__([(1, "truncated")])
+        self.fails = fails
+
+    def reset(self, **options: Any) -> Any:
+        Stuck.resets += 1
+        if Stuck.resets - 1 in self.fails:
+            raise ValueError("the door is stuck")
+        return super().reset(**options)
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(Stuck, "resets", 0)
+    return lambda fails: SerialEnvironments(lambda: Stuck(fails), range(7, 8), seed=1)
+
+
+def test_an_environment_that_fails_as_its_next_episode_begins_is_replaced_and_the_last_episode_counts(
+    stuck: Any,
+) -> None:
+    environments = stuck(range(1, 3))
+    observations = rows(environments)
+    environments.reset(observations)
+    row, (end,) = step(environments, [2], observations)
+    assert end.episode.episode_return == 12
+    assert end.final_observation.tolist() == [1]
+    assert [(failure.environment, failure.episode, len(failure.actions)) for failure in end.failures] == [
+        (7, 1, 0),
+        (7, 2, 0),
+    ]
+    assert end.failures[0].what.startswith("ValueError: the door is stuck")
+    assert (row.truncated.tolist(), row.valid.tolist(), observations.tolist()) == ([True], [True], [[0]])
+    assert environments.environments[0].episode == 3
+
+
+def test_an_environment_that_never_begins_again_is_given_up(stuck: Any) -> None:
+    environments = stuck(range(1, 1000))
+    observations = rows(environments)
+    environments.reset(observations)
+    with pytest.raises(EnvironmentFailure, match="environment 7 has failed 11 times in succession") as failure:
+        step(environments, [0], observations)
+    assert "episode 11 (seed " in str(failure.value.hint)
