@@ -165,8 +165,19 @@ def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[Worke
         return
     die_with_parent()  # a launcher that is killed takes its workers along
     options: dict[str, Any] = {"timeout": datetime.timedelta(seconds=timeout)}
+    store, rank, world_size = next(torch.distributed.rendezvous("env://", **options))
+    options |= {"store": of_this_attempt(store), "rank": rank, "world_size": world_size}
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
     try:
         yield TorchWorkers(device)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def of_this_attempt(store: Any) -> Any:
+    """A part of the store that no earlier attempt wrote to.
+
+    The launcher keeps its store while workers die and start again. They would find each other's addresses of before
+    there, and wait for nobody.
+    """
+    return torch.distributed.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
-from trainctl.core.engine.workers import Fleet, SingleWorker, is_one_of_many
+from trainctl.core.engine.workers import Fleet, SingleWorker, is_one_of_many, of_this_attempt
 
 HEAD = """
 import json, sys, torch
@@ -105,3 +106,11 @@ def test_only_the_launchers_variables_make_a_worker() -> None:
     assert Fleet().is_single
     assert not Fleet(nproc=2).is_single
     assert not Fleet(nnodes="1:4").is_single
+
+
+def test_workers_that_start_again_do_not_find_the_addresses_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = torch.distributed.HashStore()
+    of_this_attempt(store).set("address of worker 1", "long gone")
+    assert of_this_attempt(store).check(["address of worker 1"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not of_this_attempt(store).check(["address of worker 1"])
