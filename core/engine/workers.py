@@ -12,6 +12,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from .signals import die_with_parent
 
@@ -165,7 +167,7 @@ def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[Worke
         return
     die_with_parent()  # a launcher that is killed takes its workers along
     options: dict[str, Any] = {"timeout": datetime.timedelta(seconds=timeout)}
-    store, rank, world_size = next(torch.distributed.rendezvous("env://", **options))
+    store, rank, world_size = next(rendezvous("env://", **options))
     options |= {"store": of_this_attempt(store), "rank": rank, "world_size": world_size}
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
     try:
@@ -180,4 +182,4 @@ def of_this_attempt(store: Any) -> Any:
     The launcher keeps its store while workers die and start again. They would find each other's addresses of before
     there, and wait for nobody.
     """
-    return torch.distributed.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
