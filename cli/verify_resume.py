@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Device, Settings, settings_of
+from .options import AsJson, Device, Nproc, Settings, settings_of
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def verify_resume(
     ] = None,
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
+    nproc: Nproc = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train an experiment twice for a little while, once killed (kill -9) and resumed, and compare every bit.
@@ -56,9 +57,17 @@ def verify_resume(
     from ..core.engine.options import RunOptions
     from ..core.engine.verify_resume import POINTS
     from ..core.engine.verify_resume import verify_resume as verify
+    from ..core.engine.workers import Fleet
     from .console import say
 
-    options = RunOptions(experiment, settings_of(settings), seed=seed, device=device, deterministic=deterministic)
+    options = RunOptions(
+        experiment,
+        settings_of(settings),
+        seed=seed,
+        device=device,
+        deterministic=deterministic,
+        fleet=Fleet(nproc, max_restarts=0),
+    )
     points = [point.strip() for text in at for point in text.split(",")] or list(POINTS)
     with standard_output(reserved=as_json):
         verdict = verify(options, steps, points, lambda text: say([text]))

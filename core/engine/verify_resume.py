@@ -1,7 +1,8 @@
 """verify-resume: the proof, for an experiment, that a run which is killed and resumed ends with the same bits.
 
 Run A is left alone. Run B is killed (SIGKILL, whatever it is doing) when it has come to given points, and resumed in a
-new process each time. Then everything that both have written is compared.
+new process each time. Then everything that both have written is compared. Of several workers the launcher is killed,
+which takes all of them along.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainctlError, UsageError
+from ..metrics import LoggingPackage
 from .adjustments import Adjustments, load_adjusted
 from .launch import NoDisplay, resume, start
+from .metrics_file import follow
 from .options import RunOptions
 from .progress import Progress
 from .run_comparison import Difference, compare
@@ -51,7 +54,7 @@ class Kill:
     stage_index: int = 0
     resumed_from: str | None = None
 
-    def is_due(self, progress: Progress) -> bool:
+    def is_due(self, progress: Progress | LoggingPackage) -> bool:
         """Whether the training has come to this point."""
         return progress.total_steps >= self.step and progress.stage_index >= self.stage_index
 
@@ -149,17 +152,17 @@ def _kills(point: str, total: int, ends: list[int], seed: int) -> list[Kill]:
 
 def _run(options: RunOptions, name: str, kills: Sequence[Kill], say: Callable[[str], None]) -> RunDirectory:
     """Train to the end under this name, killed at these points."""
-    directory = RunDirectory(options.runs_dir / name)
+    options = replace(options, name=name)
     log = options.runs_dir / f"{name}.log"
-    command: tuple[Any, ...] = (_start, replace(options, name=name))
+    action: Callable[..., object] = _start
     for kill in [*kills, None]:
-        process = _in_new_process(log, kill, *command)
+        process = _in_new_process(log, kill, action, options)
         if process.exitcode == 0:
             break
         if kill is None or process.exitcode != -signal.SIGKILL:
             raise _failed(name, process.exitcode or 1, log)
-        command = (_resume, directory.path)
-    return directory
+        action = _resume
+    return _directory(options)
 
 
 def _in_new_process(log: Path, kill: Kill | None, action: Callable[..., object], argument: object) -> ForkServerProcess:
@@ -185,12 +188,18 @@ def _child(log: Path, kill: Kill | None, action: Callable[..., object], argument
     os._exit(0)
 
 
-def _start(options: RunOptions, display: _Killer) -> None:
-    start(options, display, ["trainctl", "verify-resume"])
+def _start(options: RunOptions, killer: _Killer) -> None:
+    killer.follow_workers(options)
+    start(options, killer, ["trainctl", "verify-resume"])
 
 
-def _resume(path: Path, display: _Killer) -> None:
-    resume(path, display)
+def _resume(options: RunOptions, killer: _Killer) -> None:
+    killer.follow_workers(options)
+    resume(_directory(options).path, killer, fleet=options.fleet)
+
+
+def _directory(options: RunOptions) -> RunDirectory:
+    return RunDirectory(options.runs_dir / (options.name or ""))
 
 
 class _Killer(NoDisplay):
@@ -207,6 +216,16 @@ class _Killer(NoDisplay):
         while not kill.is_due(progress):
             time.sleep(0.0005)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def follow_workers(self, options: RunOptions) -> None:
+        """Where others train: watch the intervals that they close."""
+        if self.kill is not None and not options.fleet.is_single:
+            threading.Thread(target=self._read, args=(_directory(options).metrics, self.kill), daemon=True).start()
+
+    def _read(self, metrics: Path, kill: Kill) -> None:
+        for package in follow(metrics, lambda: False, earlier=0, pause=0.01):
+            if kill.is_due(package):
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def warn(self, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr, flush=True)

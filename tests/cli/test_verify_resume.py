@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.cli.conftest import TINY, Trainctl
+from trainctl.core.errors import UsageError
 
 
 def test_the_document_says_that_it_is_exact_and_what_was_compared(trainctl: Trainctl) -> None:
@@ -26,3 +31,18 @@ def test_a_point_outside_is_refused(trainctl: Trainctl) -> None:
     said = trainctl("verify-resume", TINY, "--steps", 64, "--at", "64")
     assert said.code == 2
     assert "--at 64 is not within the 64 steps of the run" in said.err
+
+
+def test_several_workers_are_asked_for_and_none_is_started_again(
+    trainctl: Trainctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def nothing_proved(options: Any, *rest: Any) -> Any:
+        asked.append(options)
+        raise UsageError("not in this test")
+
+    monkeypatch.setattr("trainctl.core.engine.verify_resume.verify_resume", nothing_proved)
+    assert trainctl("verify-resume", TINY, "--nproc", 2).code == 2
+    (options,) = asked
+    assert (options.fleet.nproc, options.fleet.max_restarts) == (2, 0)

@@ -9,6 +9,7 @@ import pytest
 
 from trainctl.core.engine.options import RunOptions
 from trainctl.core.engine.verify_resume import Verdict, verify_resume
+from trainctl.core.engine.workers import Fleet
 from trainctl.core.errors import ExperimentError, TrainctlError, UsageError
 
 EXPERIMENTS = Path(__file__).parents[2] / "kill" / "experiments"
@@ -72,6 +73,16 @@ def test_what_a_checkpoint_holds_is_enough(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", EXACT)
 def test_every_way_to_train_is_resumed_exactly(kind: str, tmp_path: Path) -> None:
     check_exact(kind, 2048, ["20%", "37%", "stage-end", "random", "80%"], tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["ppo", "gru"])
+def test_two_workers_are_resumed_exactly(kind: str) -> None:
+    options = RunOptions(EXPERIMENTS / "matrix.py", {"kind": kind}, device="cpu", fleet=Fleet(2, max_restarts=0))
+    verdict = verify_resume(options, 2048, ["30%", "random"])
+    assert verdict.bit_exact, verdict
+    assert verdict.guarantee == "bit-exact"
+    assert all(kill.resumed_from for kill in verdict.kills)
 
 
 @pytest.mark.parametrize(
