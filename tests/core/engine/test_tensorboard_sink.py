@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.io_wrapper import IsTensorFlowEventsFile
 
 from tests.core.engine.test_reporting import FullDisk, package
+from tests.kill.processes import EXPERIMENTS, Command
 from trainctl.core.engine.reporting import JsonLinesSink, Sinks, TensorBoardSink
 
 
@@ -206,3 +208,22 @@ def test_a_tensorboard_that_was_watching_sees_the_resumed_series(tmp_path: Path,
     for at in (250, 300, 350):
         second.write(package(at))
     assert shown(program, "episode/return", 5) == {"tensorboard": [(at, at / 4) for at in (100, 200, 250, 300, 350)]}
+
+
+@pytest.mark.soak
+def test_a_run_that_was_killed_five_times_is_shown_without_gap_double_or_step_back(
+    tmp_path: Path, program: str
+) -> None:
+    words = ["run", EXPERIMENTS / "cartpole.py", "--quiet", "--name", "killed", "--set", "steps=40_000"]
+    run = tmp_path / "runs" / "killed"
+    for number in range(1, 6):
+        command = Command(tmp_path, *words)
+        command.wait_until(lambda number=number: len(list((run / "checkpoints").glob("step-*"))) >= 4 * number)
+        command.process.kill()
+        assert command.wait() == -signal.SIGKILL
+    assert Command(tmp_path, *words).wait() == 0
+    assert len(json.loads((run / "run.json").read_text())["attempts"]) == 6
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    for tag in ("loss/total", "speed/steps_per_second"):
+        (series,) = shown(program, tag, len(lines)).values()
+        assert series == [(line["total_steps"], pytest.approx(line["means"][tag], rel=1e-6)) for line in lines]

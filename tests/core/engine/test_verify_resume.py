@@ -25,12 +25,14 @@ EXACT = [
     "normalisation",
     "scenes",
     "processes",
+    "endless",
+    "vector",
     "minigrid",
     "babyai",
     "mujoco",
     "atari",
 ]
-QUICK = ["teacher", "lstm", "scenes", "babyai"]
+QUICK = ["teacher", "lstm", "scenes", "babyai", "endless", "vector"]
 
 
 def verified(file: str, steps: int, points: list[str], **settings: Any) -> Verdict:

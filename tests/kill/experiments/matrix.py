@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from trainctl import (
     Builder,
@@ -38,6 +40,46 @@ class Balancing(gymnasium.Wrapper[Any, Any, Any, Any]):
     def advance_scene(self) -> None:
         self.scene += 1
         self.unwrapped.length = 0.5 + 0.05 * (self.scene % 5)  # type: ignore[attr-defined]
+
+
+class Endless(gymnasium.Env[Any, Any]):
+    """A walk in gusts that never ends: replaying it would take ever longer, so it has a state of its own."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.place = 0.0
+        return self.observation(), {}
+
+    def step(self, action: Any) -> Any:
+        self.place = 0.9 * self.place + (2 * int(action) - 1) + self.np_random.normal()
+        return self.observation(), -abs(self.place), False, False, {}
+
+    def observation(self) -> Any:
+        return np.array([self.place], np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"place": self.place, "random": self.np_random.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        self.place, self.np_random.bit_generator.state = state["place"], state["random"]
+        return self.observation()
+
+
+class CartPoles(CartPoleVectorEnv):
+    """Gymnasium's native vector environment, with a state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        arrays = {name: torch.from_numpy(np.array(getattr(self, name))) for name in ("state", "steps", "prev_done")}
+        return {**arrays, "random": self.np_random.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        self.reset(seed=0)
+        self.np_random.bit_generator.state = state["random"]
+        self.state, self.steps, self.prev_done = (state[name].numpy() for name in ("state", "steps", "prev_done"))
+        return self.state.T.astype(np.float32)
 
 
 def minigrid_env() -> gymnasium.Env[Any, Any]:
@@ -93,6 +135,8 @@ def demonstrations(kind: str) -> OffPolicyPipelineComponent | None:
 
 
 ENVIRONMENTS: dict[str, Any] = {
+    "endless": Builder(Endless),
+    "vector": Builder(CartPoles),
     "minigrid": Builder(minigrid_env),
     "babyai": Builder(babyai_env),
     "mujoco": "HalfCheetah-v5",
