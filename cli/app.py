@@ -25,6 +25,7 @@ from . import (
     resume,
     run,
     runs,
+    sweep,
     tail,
     verify_resume,
 )
@@ -59,6 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", short_help="Train an experiment.")(run.run)
+app.command("sweep", short_help="Many runs with different parameters.")(sweep.sweep)
 app.command("resume", short_help="Go on with a run.")(resume.resume)
 app.command("inspect-pipeline", short_help="Show every stage with its settings.")(inspect_pipeline.inspect_pipeline)
 app.command("evaluate", short_help="Play episodes with a trained model.")(evaluate.evaluate)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from ..core.errors import UsageError
+from .child_runs import STOPPED, ChildRuns, Ended
 
 _PAUSE = 0.1  # seconds between two looks at the processes
 
@@ -41,28 +38,27 @@ class ManySeeds:
 
     def __init__(self, words: Sequence[str], name: str, runs_dir: Path, say: Callable[[str], None]) -> None:
         self.words, self.name, self.runs_dir, self.say = list(words), name, runs_dir, say
-        self.running: dict[int, subprocess.Popen[str]] = {}
+        self.children = ChildRuns()
         self.outcomes: dict[int, dict[str, Any]] = {}
         self.codes: dict[int, int] = {}
-        self.is_stopping = False
 
     def train(self, seeds: Sequence[int], jobs: int) -> int:
         """Train them all; gives the exit code: of the first that failed, or of one that was stopped, else 0.
 
         A signal that asks to save and leave is passed on to all that run, and no other seed is begun.
         """
-        waiting = [seed for seed in seeds if not self._is_finished(seed)]
-        with self._passing_signals_on():
-            while self.running or (waiting and not self.is_stopping):
-                while waiting and len(self.running) < jobs and not self.is_stopping:
-                    self._start(waiting.pop(0))
-                self._collect()
+        waiting, children = [seed for seed in seeds if not self._is_finished(seed)], self.children
+        with children.passing_signals_on():
+            while children.running or (waiting and not children.is_stopping):
+                while waiting and len(children.running) < jobs and not children.is_stopping:
+                    seed = waiting.pop(0)
+                    children.start(seed, [*self.words, "--seed", str(seed), "--name", self._run(seed)])
+                for seed, ended in children.ended():
+                    self._note(seed, ended)
                 time.sleep(_PAUSE)
-        stopped, failed = [code for code in self.codes.values() if code in (75, 130)], self._failures()
+        stopped = [code for code in self.codes.values() if code in STOPPED]
+        failed = [code for code in self.codes.values() if code not in {0, *STOPPED}]
         return next(iter([*failed, *stopped]), 0)
-
-    def _failures(self) -> list[int]:
-        return [code for code in self.codes.values() if code not in (0, 75, 130)]
 
     def _run(self, seed: int) -> str:
         return f"{self.name}-s{seed}"
@@ -77,39 +73,13 @@ class ManySeeds:
             self.say(f"seed {seed}: {self.runs_dir / self._run(seed)} is finished already")
         return finished
 
-    def _start(self, seed: int) -> None:
-        command = [sys.executable, "-m", "trainctl", *self.words, "--seed", str(seed), "--name", self._run(seed)]
-        self.running[seed] = subprocess.Popen([*command, "--quiet", "--json"], stdout=subprocess.PIPE, text=True)
-
-    def _collect(self) -> None:
-        for seed in [seed for seed, process in self.running.items() if process.poll() is not None]:
-            process = self.running.pop(seed)
-            out, _ = process.communicate()
-            self.codes[seed] = process.returncode if process.returncode >= 0 else 1
-            with contextlib.suppress(ValueError):  # one that failed prints nothing
-                self.outcomes[seed] = json.loads(out)
-            outcome = self.outcomes.get(seed, {"status": "failed", "total_steps": 0})
-            steps = f"{outcome['total_steps']:,} steps"
-            self.say(f"seed {seed}: {outcome['status']}, {steps}, {self.runs_dir / self._run(seed)}")
-
-    @contextlib.contextmanager
-    def _passing_signals_on(self) -> Iterator[None]:
-        def pass_on(number: int, frame: object) -> None:
-            self.is_stopping = True
-            for process in self.running.values():
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(number)
-
-        def stop(number: int, frame: object) -> None:
-            self.is_stopping = True  # a terminal has sent Ctrl-C to all of us
-
-        wanted = {signal.SIGTERM: pass_on, signal.SIGUSR1: pass_on, signal.SIGINT: stop}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _note(self, seed: int, ended: Ended) -> None:
+        self.codes[seed] = ended.code if ended.code >= 0 else 1
+        if ended.outcome is not None:
+            self.outcomes[seed] = ended.outcome
+        outcome = ended.outcome or {"status": "failed", "total_steps": 0}
+        steps = f"{outcome['total_steps']:,} steps"
+        self.say(f"seed {seed}: {outcome['status']}, {steps}, {self.runs_dir / self._run(seed)}")
 
 
 def train_seeds(words: Sequence[str], name: str, runs_dir: Path, seeds: str, jobs: int, as_json: bool) -> None:

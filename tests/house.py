@@ -25,6 +25,8 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/doctor",
             "core/engine/run_listing",
             "core/engine/run_comparison",
+            "core/engine/search_space",
+            "core/engine/sweep",
             "core/engine/debug_dump",
             "core/engine/replay_failure",
         ],
