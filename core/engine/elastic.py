@@ -7,9 +7,11 @@ import sys
 import uuid
 from pathlib import Path
 
+import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..errors import TrainctlError, UsageError
@@ -39,6 +41,9 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
             f"--nnodes {fleet.nnodes} needs a meeting point", "add --rdzv-endpoint HOST:PORT, on all alike"
         )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if most > 1:
+        # a store of its own for each round: a machine that comes back is not told of the launchers' common one
+        os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     logs.mkdir(parents=True, exist_ok=True)
     config = LaunchConfig(
         min_nodes=least,
@@ -61,6 +66,8 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         return  # the workers were told and have saved; what they wrote says how far they came
     except ChildFailedError as error:
         raise _failure(error, logs) from None
+    except (RendezvousError, torch.distributed.DistError) as error:
+        raise _not_together(error, fleet) from error
 
 
 def _local_address(fleet: Fleet) -> str:
@@ -87,6 +94,14 @@ def _machines(nnodes: str) -> tuple[int, int]:
     if not 1 <= numbers[0] <= numbers[1]:
         raise UsageError(f"--nnodes {nnodes!r} is no number of machines", "write e.g. 2, or 1:4 for one to four")
     return numbers
+
+
+def _not_together(error: Exception, fleet: Fleet) -> TrainctlError:
+    """The machines could not meet, or meet no longer."""
+    lost = isinstance(error, (RendezvousConnectionError, torch.distributed.DistNetworkError))
+    where = f"the machine where all meet, {fleet.rdzv_endpoint}, " if fleet.rdzv_endpoint else "the launcher's store "
+    text = f"{where}does not answer" if lost else f"the other machines did not come: {error}"
+    return TrainctlError(text, "type the same command on all machines again: the run goes on from its newest checkpoint")
 
 
 def _failure(error: ChildFailedError, logs: Path) -> WorkerFailure:

@@ -179,7 +179,9 @@ def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[Worke
 def of_this_attempt(store: Any) -> Any:
     """A part of the store that no earlier attempt wrote to.
 
-    The launcher keeps its store while workers die and start again. They would find each other's addresses of before
-    there, and wait for nobody.
+    A launcher that shares its store keeps it while workers die and start again. They would find each other's addresses
+    of before there, and wait for nobody.
     """
-    return PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store  # rank 0 has just made it
+    return PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)

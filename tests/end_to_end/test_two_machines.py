@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,28 @@ import pytest
 from tests.end_to_end.runs import EXPERIMENT
 
 NAMESPACES, ADDRESSES = ("trainctl-a", "trainctl-b"), ("10.77.0.1", "10.77.0.2")
+LAUNCHERS: list[subprocess.Popen[str]] = []
+LAUNCHER_DIES = """
+import os
+from pathlib import Path
+import gymnasium
+
+
+class DiesOnce(gymnasium.Wrapper):
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        marker = Path(__file__).parent / "has-died"
+        if os.environ.get("MACHINE") == "{machine}" and self.steps == 75 and not marker.exists():
+            marker.touch()
+            os.kill(os.getppid(), 9)
+        return super().step(action)
+
+
+def dies_once():
+    return DiesOnce(gymnasium.make("CartPole-v1"))
+"""
 
 
 def ip(*words: str) -> None:
@@ -39,7 +63,15 @@ def machines() -> Iterator[tuple[str, str]]:
             ip("-n", namespace, "addr", "add", f"{address}/24", "dev", device)
             ip("-n", namespace, "link", "set", device, "up")
             ip("-n", namespace, "link", "set", "lo", "up")
+        undo.callback(end_launchers)
         yield NAMESPACES
+
+
+def end_launchers() -> None:
+    """None is left when a test has failed."""
+    while LAUNCHERS:
+        with LAUNCHERS.pop() as process:
+            process.kill()
 
 
 def launcher(folder: Path, machine: int, name: str) -> subprocess.Popen[str]:
@@ -48,22 +80,52 @@ def launcher(folder: Path, machine: int, name: str) -> subprocess.Popen[str]:
     command += [str(folder / "small.py"), "--runs-dir", str(folder / "runs"), "--name", name, "--seed", "1", "--plain"]
     command += ["--nnodes", "2", "--node-rank", str(machine), "--rdzv-endpoint", f"{ADDRESSES[0]}:29431", "--json"]
     command += ["--set", "save=200", "--set", "steps=3000"]
-    log = (folder / f"{name}-{machine}.log").open("w")
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    with (folder / f"{name}-{machine}.log").open("a") as log:
+        environment = {**os.environ, "MACHINE": str(machine)}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    LAUNCHERS.append(process)
+    return process
 
 
-def last_steps(folder: Path, name: str) -> int:
-    """Total steps of the last checkpoint; it holds a part of each worker."""
+def finish(folder: Path, name: str, both: list[subprocess.Popen[str]]) -> str:
+    """Wait for both; the SHA-256 of the model they leave."""
+    outputs = [process.communicate(timeout=280)[0] for process in both]
+    said = "".join((folder / f"{name}-{machine}.log").read_text() for machine in (0, 1))
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [json.loads(output)["status"] for output in outputs] == ["complete"] * 2
     last = max((folder / "runs" / name / "checkpoints").glob("step-*"))
+    assert last.name == "step-000000006000"
     assert sorted(part.name for part in last.glob("worker-*.pt")) == ["worker-0.pt", "worker-1.pt"]
-    return int(last.name.removeprefix("step-"))
+    return hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
+
+
+def undisturbed(folder: Path) -> str:
+    (folder / "small.py").write_text(EXPERIMENT)
+    return finish(folder, "whole", [launcher(folder, machine, "whole") for machine in (0, 1)])
+
+
+def launcher_that_dies(folder: Path, machine: int) -> list[subprocess.Popen[str]]:
+    """Both; the launcher of this machine is killed in its second rollout."""
+    dies = LAUNCHER_DIES.format(machine=machine)
+    (folder / "small.py").write_text(dies + EXPERIMENT.replace('"CartPole-v1",', "dies_once, environment_processes=0,"))
+    both = [launcher(folder, machine, "killed") for machine in (0, 1)]
+    assert both[machine].wait(timeout=120) == -signal.SIGKILL
+    return both
 
 
 @pytest.mark.soak
-def test_two_machines_train_together(machines: tuple[str, str], tmp_path: Path) -> None:
-    (tmp_path / "small.py").write_text(EXPERIMENT)
-    both = [launcher(tmp_path, machine, "whole") for machine in (0, 1)]
-    outputs = [process.communicate(timeout=200)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], (tmp_path / "whole-0.log").read_text()
-    assert json.loads(outputs[0])["status"] == "complete"
-    assert last_steps(tmp_path, "whole") == 6000
+def test_a_machine_whose_launcher_was_killed_joins_again(machines: tuple[str, str], tmp_path: Path) -> None:
+    whole = undisturbed(tmp_path)
+    first, _ = launcher_that_dies(tmp_path, machine=1)
+    assert finish(tmp_path, "killed", [first, launcher(tmp_path, 1, "killed")]) == whole
+
+
+@pytest.mark.soak
+def test_without_the_machine_where_all_meet_the_others_end_and_both_go_on(
+    machines: tuple[str, str], tmp_path: Path
+) -> None:
+    whole = undisturbed(tmp_path)
+    _, other = launcher_that_dies(tmp_path, machine=0)
+    assert other.wait(timeout=200) == 1
+    assert "the machine where all meet" in (tmp_path / "killed-1.log").read_text()
+    assert finish(tmp_path, "killed", [launcher(tmp_path, machine, "killed") for machine in (0, 1)]) == whole

@@ -110,6 +110,9 @@ def test_only_the_launchers_variables_make_a_worker() -> None:
 
 def test_workers_that_start_again_do_not_find_the_addresses_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     store = torch.distributed.HashStore()
+    assert of_this_attempt(store) is store
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     of_this_attempt(store).set("address of worker 1", "long gone")
     assert of_this_attempt(store).check(["address of worker 1"])
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
