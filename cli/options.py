@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,18 @@ CheckpointOption = Annotated[
     ),
 ]
 
+
+class WandbMode(StrEnum):
+    """When Weights & Biases is told."""
+
+    offline = "offline"
+    online = "online"
+
+
+Wandb = Annotated[
+    WandbMode | None,
+    typer.Option(help="Tell Weights & Biases as well (extra `wandb`); offline: sync later.", show_default=False),
+]
 Nproc = Annotated[
     int, typer.Option("--nproc", metavar="N", min=1, help="Workers on this machine.", rich_help_panel="Several workers")
 ]

@@ -19,6 +19,7 @@ from .options import (
     Quiet,
     Rendezvous,
     Settings,
+    Wandb,
     addressed,
     fleet_of,
     settings_of,
@@ -65,6 +66,13 @@ def run(
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Show where the time of N rollouts goes.", show_default=False)
     ] = 0,
+    wandb: Wandb = None,
+    histograms: Annotated[
+        bool, typer.Option("--histograms", help="Distributions of the parameters on TensorBoard.")
+    ] = False,
+    films: Annotated[
+        bool, typer.Option("--films", help="Animated episodes on TensorBoard; about 1 % of the time.")
+    ] = False,
     nproc: Nproc = 1,
     nnodes: Nnodes = "1",
     node_rank: NodeRank = None,
@@ -92,6 +100,9 @@ def run(
         words += ["--deterministic"] if deterministic else []
         words += ["--compile"] if compiled else []
         words += ["--keep", str(keep)] if keep is not None else []
+        words += ["--wandb", wandb.value] if wandb is not None else []
+        words += ["--histograms"] if histograms else []
+        words += ["--films"] if films else []
         words += ["--init-from", str(init_from)] if init_from is not None else []
         train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
     from .training import train
@@ -114,6 +125,9 @@ def run(
             runs_dir=runs_dir,
             init_from=None if init_from is None else addressed(init_from),
             keep=keep,
+            wandb=None if wandb is None else wandb.value,
+            histograms=histograms,
+            films=films,
             fleet=fleet,
         )
         return start(options, display, ["trainctl", *sys.argv[1:]], request)

@@ -15,7 +15,7 @@ import typer
 
 from ..core.errors import TrainctlError, UsageError, did_you_mean
 from .child_runs import STOPPED, ChildRuns, Ended
-from .options import AsJson, Device, Settings, settings_of
+from .options import AsJson, Device, Settings, Wandb, settings_of
 
 if TYPE_CHECKING:
     from ..core.engine.sweep import Sweep, Trial
@@ -57,6 +57,7 @@ def sweep(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the folder.  [default: FILE-sweep]")] = None,
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
     device: Device = "auto",
+    wandb: Wandb = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an experiment many times with different parameters of experiment(...), and name the best (extra `sweep`).
@@ -96,8 +97,9 @@ def sweep(
         interval = pipeline.settings_of(pipeline.pipeline_stages[0]).metric_accumulate_interval
         made = Sweep(folder, declaration, space, interval)
         words = ["run", str(experiment), "--seed", str(seed), *_set(fixed)]
+        told = [] if wandb is None else ["--wandb", wandb.value]
         with made.opened():
-            code = Sweeper(made, [*words, "--device", device], _said).train(trials, jobs)
+            code = Sweeper(made, [*words, "--device", device, *told], _said).train(trials, jobs)
     _show(made, words, as_json)
     raise typer.Exit(code)
 

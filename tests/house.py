@@ -15,11 +15,8 @@ HOUSE: list[tuple[str, list[str]]] = [
         "a rehearsal, and what a run left behind",
         [
             "core/engine/dry_run",
-            "core/engine/from_checkpoint",
             "core/engine/resuming",
             "core/engine/export",
-            "core/engine/filming",
-            "core/engine/policy",
             "core/engine/curve_plot",
             "core/engine/run_groups",
             "core/engine/doctor",
@@ -31,7 +28,14 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/replay_failure",
         ],
     ),
-    ("one attempt to train, and how it ends", ["core/engine/attempt", "core/engine/guarantee", "core/engine/profile"]),
+    (
+        "one attempt to train, and how it ends",
+        ["core/engine/attempt", "core/engine/film_sink", "core/engine/guarantee", "core/engine/profile"],
+    ),
+    (
+        "a trained model that plays",
+        ["core/engine/from_checkpoint", "core/engine/policy", "core/engine/filming"],
+    ),
     ("builds the parts, walks the stages", ["core/engine/trainer"]),
     ("the loop of one stage", ["core/engine/stage_runner"]),
     (
@@ -86,6 +90,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/stopwatch",
             "core/engine/redeal",
             "core/engine/tensorboard_sink",
+            "core/engine/wandb_sink",
             "core/engine/workers",
         ],
     ),

@@ -10,6 +10,7 @@ from ..description import describe
 from ..experiment_file import LoadedExperiment
 from .checkpoint import newest_valid
 from .early_stopping import StageCriterion
+from .film_sink import FilmSink
 from .non_finite import FailedUpdate, write_dump
 from .options import Outcome
 from .profile import profiled
@@ -19,7 +20,7 @@ from .run_directory import RunDirectory
 from .signals import StopRequest
 from .tensorboard_sink import TensorBoardSink
 from .trainer import Trainer
-from .workers import WorkerGroup
+from .wandb_sink import wandb_sink
 
 
 class Display(MetricSink, Protocol):
@@ -69,7 +70,7 @@ def train(
     trainer.about |= {"guarantee": guarantee, "device": trainer.device.type}
     _warn_of_criteria(trainer)
     if checkpoint is None:
-        trainer.sinks = sinks_of(directory, display, 0, workers)
+        trainer.sinks = sinks_of(directory, display, 0, trainer)
         trainer.sinks.load_state_dict({})
     with _attempt(directory, trainer, checkpoint, guarantee) as ended:
         if workers.is_first:
@@ -119,14 +120,25 @@ def _dump(failed: FailedUpdate, directory: RunDirectory, trainer: Trainer) -> st
     return f"see it again: trainctl debug-dump {directory.nan_dump}"
 
 
-def sinks_of(directory: RunDirectory, display: Display, start_step: int, workers: WorkerGroup) -> Sinks:
-    """What the first worker writes to; the others write nothing."""
-    if not workers.is_first:
+def sinks_of(directory: RunDirectory, display: Display, start_step: int, trainer: Trainer) -> Sinks:
+    """What the first worker writes to, as `run.json` says; the others write nothing."""
+    if not trainer.workers.is_first:
         return Sinks([])
+    record, experiment = directory.read_run(), trainer.experiment
+    parameters = record["parameters"]
     tensorboard = TensorBoardSink(directory.tensorboard, start_step, display.warn)
+    if record.get("histograms"):
+        tensorboard.histograms = lambda: dict(trainer.model.named_parameters())
+    validated = [] if experiment.validation is None else [f"valid/{experiment.validation.metric}"]
     tensorboard.overview()
-    tensorboard.hyperparameters(directory.read_run()["parameters"], ["episode/return", "episode/length"])
-    return Sinks([JsonLinesSink(directory.metrics, display.warn), tensorboard, display])
+    tensorboard.hyperparameters(parameters, ["episode/return", "episode/length", *validated])
+    tensorboard.source(directory.sources())
+    sinks: list[MetricSink] = [JsonLinesSink(directory.metrics, display.warn), tensorboard, display]
+    if record.get("films"):
+        sinks.append(FilmSink(experiment, lambda: trainer.model, tensorboard, display.warn))
+    if record.get("wandb"):
+        sinks.append(wandb_sink(**record["wandb"], directory=directory.path, parameters=parameters, warn=display.warn))
+    return Sinks(sinks)
 
 
 def outcome_of(directory: RunDirectory, trainer: Trainer, status: str, already_complete: bool = False) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,14 @@ def write_film(path: Path, frames: Sequence[Image.Image], frames_per_second: flo
     if path.suffix == ".mp4":
         _write_mp4(path, frames, frames_per_second)
     else:
-        duration = max(SHORTEST_FRAME, round(1000 / frames_per_second))
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=duration, loop=0)
+        path.write_bytes(gif(frames, frames_per_second))
+
+
+def gif(frames: Sequence[Image.Image], frames_per_second: float) -> bytes:
+    """Frames, at least one, as an animated GIF that begins again when it is over."""
+    buffer, duration = io.BytesIO(), max(SHORTEST_FRAME, round(1000 / frames_per_second))
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return buffer.getvalue()
 
 
 def need(suffix: str) -> None:

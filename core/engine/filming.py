@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..errors import ExperimentError, UsageError
 from .environments import Episode, build_environments
@@ -57,10 +60,10 @@ def film(
                 raise ExperimentError("a vector environment cannot be filmed", "give the experiment a gymnasium.Env")
             for number in range(episodes):
                 environment = environments.environments[number % environments.num_envs]
-                frames, episode = _play(environment, policy)
-                if wanted(episode):
+                frames, episode = frames_of(environment, policy)
+                if episode is not None and wanted(episode):
                     path = folder / f"{_name(number, episode)}{suffix}"
-                    write_film(path, frames, _speed(environment))
+                    write_film(path, frames, speed_of(environment))
                     yield Film(path, episode)
 
 
@@ -76,24 +79,33 @@ def success_is(value: bool) -> Callable[[Episode], bool]:
     return is_wanted
 
 
-def _play(environment: TrackedEnvironment, policy: Policy) -> tuple[list[Any], Episode]:
+def frames_of(
+    environment: TrackedEnvironment, policy: Policy, most_steps: float = math.inf, every: int = 1
+) -> tuple[list[Image.Image], Episode | None]:
+    """The frames of an episode that begins now, one for each `every` steps, and the episode.
+
+    After `most_steps` it is left, and there is no episode. Raises `ExperimentError` for an environment that cannot draw
+    itself.
+    """
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a display, though it needs none
     environment.env.unwrapped.render_mode = "rgb_array"
     observation, over, frames = environment.reset(), False, []
     policy.reset()
-    while not over:
+    steps, knows_better = 0, environment.env.has_wrapper_attr("expert_action")
+    while not over and steps < most_steps:
         action = policy.act(observation)
-        lines = [f"action {_short(action)}  value {policy.value:.2f}", f"return {environment.episode_return:.2f}"]
-        if environment.env.has_wrapper_attr("expert_action"):
-            lines[1] += f"  expert {_short(environment.expert_action())}"
-        frames.append(framed(_drawn(environment), lines))
+        if steps % every == 0:
+            expert = f"  expert {_short(environment.expert_action())}" if knows_better else ""
+            above = f"action {_short(action)}  value {policy.value:.2f}"
+            frames.append(framed(_drawn(environment), [above, f"return {environment.episode_return:.2f}{expert}"]))
         observation, reward, terminated, truncated, info = environment.step(action)
-        over = terminated or truncated
+        steps, over = steps + 1, terminated or truncated
+    if not over:
+        return frames, None
     episode = environment.record(info)
     ended = "terminated" if terminated else "truncated"
-    frames.append(
-        framed(_drawn(environment), [f"{ended}  reward {float(reward):.2f}", f"return {episode.episode_return:.2f}"])
-    )
-    return frames, episode
+    lines = [f"{ended}  reward {float(reward):.2f}", f"return {episode.episode_return:.2f}"]
+    return [*frames, framed(_drawn(environment), lines)], episode
 
 
 def _drawn(environment: TrackedEnvironment) -> np.ndarray:
@@ -111,7 +123,8 @@ def _drawn(environment: TrackedEnvironment) -> np.ndarray:
     return image.astype(np.uint8)
 
 
-def _speed(environment: TrackedEnvironment) -> float:
+def speed_of(environment: TrackedEnvironment) -> float:
+    """Frames per second at which the environment wants to be seen."""
     return float(environment.env.metadata.get("render_fps") or DEFAULT_FRAMES_PER_SECOND)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from .resuming import change_run, newer_than
 from .run_directory import RunDirectory, default_name
 from .signals import StopRequest
 from .trainer import Trainer
+from .wandb_sink import need_wandb
 from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
 
 FINAL = {2, 3, 4, 6}
@@ -38,6 +40,8 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
 
     The experiment is built before anything is written. request: one that has been listening for signals already.
     """
+    if options.wandb is not None:
+        need_wandb()
     loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not is_finished(existing):
@@ -88,7 +92,7 @@ def resume(
             return train(directory, trainer, loaded, display, message, None, "bit-exact", request or StopRequest())
         if workers.is_first:
             set_aside(newer_than(checkpoint, directory))
-        trainer.sinks = sinks_of(directory, display, checkpoint.step, workers)
+        trainer.sinks = sinks_of(directory, display, checkpoint.step, trainer)
         problems = [problem for own in workers.gather(trainer.restore(checkpoint)) for problem in own]
         if trainer.is_finished:
             trainer.close()
@@ -140,6 +144,9 @@ def _fill(
         init_from=None if options.init_from is None else str(checkpoint_at(options.init_from).path.resolve()),
         adjustments=options.adjustments.to_json(),
         keep=options.keep,
+        wandb=None if options.wandb is None else {"mode": options.wandb, "id": secrets.token_hex(4)},
+        histograms=options.histograms,
+        films=options.films,
     )
 
 

@@ -22,6 +22,8 @@ class RunOptions:
     * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
     * keep: how many checkpoints stay, beside each stage's last; None: all.
     * adjustments: what is changed without touching the file.
+    * wandb: "offline" or "online": Weights & Biases is told as well; None: it is not.
+    * histograms, films: TensorBoard gets the distributions of the parameters, and animated episodes.
     * fleet: how many workers.
     """
 
@@ -37,6 +39,9 @@ class RunOptions:
     init_from: Path | None = None
     keep: int | None = None
     adjustments: Adjustments = NO_ADJUSTMENTS
+    wandb: str | None = None
+    histograms: bool = False
+    films: bool = False
     fleet: Fleet = ONE_PROCESS
 
 

@@ -158,6 +158,11 @@ class RunDirectory:
             except OSError as error:
                 raise UsageError(f"{file} cannot be copied to {target}: {error.strerror}") from error
 
+    def sources(self) -> dict[str, str]:
+        """File name -> text of the experiment as it ran."""
+        files = sorted(file for file in self.experiment.rglob("*.py") if "__pycache__" not in file.parts)
+        return {str(file.relative_to(self.experiment)): file.read_text("utf-8") for file in files}
+
     # run.json
 
     def record_run(self, source: Path = Path(), **fields: Any) -> None:

@@ -44,9 +44,7 @@ class Run:
 
     def sources(self) -> dict[str, list[str]]:
         """File name -> lines of the experiment as it ran."""
-        folder = RunDirectory(self.path).experiment
-        files = sorted(file for file in folder.rglob("*.py") if "__pycache__" not in file.parts)
-        return {str(file.relative_to(folder)): file.read_text().splitlines() for file in files}
+        return {name: text.splitlines() for name, text in RunDirectory(self.path).sources().items()}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..metrics import LoggingPackage
 from .growing_file import GrowingFile, cut_back, size_of
 
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
+BINS = 64  # of a histogram
 OVERVIEW = {
     "overview": {
         "episodes": ["Multiline", ["episode/return$", "valid/return$", "episode/length$"]],
@@ -40,13 +41,21 @@ class TensorBoardSink:
     * directory: of the event files of this run.
     * start_step: the total steps at which this training begins, 0 for a new run.
     * warn: told in words where a file cannot be written.
+    * histograms: gives, at the end of an interval, name -> values to show the distribution of.
     """
 
-    def __init__(self, directory: Path, start_step: int, warn: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        start_step: int,
+        warn: Callable[[str], None] = lambda text: None,
+        histograms: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         from torch.utils.tensorboard import summary  # slow to import
 
         self.directory = directory
         self.start_step = start_step
+        self.histograms = histograms
         self._summary: Any = summary
         self._file = GrowingFile(directory / _next_name(directory), warn)
         self._header: bytes = _header(start_step)
@@ -55,11 +64,24 @@ class TensorBoardSink:
         """Each mean under its tag, and the index of the stage. Validation is shown below `valid/`."""
         if package.should_log:
             scalars = [self._summary.scalar(tag, value) for tag, value in _scalars(package)]
-            self._add(scalars, package.total_steps)
+            self._add([*scalars, *self._histograms(package)], package.total_steps)
 
     def note(self, tag: str, text: str, total_steps: int) -> None:
         """A text, see TensorBoard's tab for it."""
         self._add([self._summary.text(tag, text)], total_steps)
+
+    def image(self, tag: str, encoded: bytes, size: tuple[int, int], total_steps: int) -> None:
+        """A picture as its file holds it, a GIF may move; size: width and height."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+        picture = Summary.Image(encoded_image_string=encoded, width=size[0], height=size[1], colorspace=3)
+        self._add([Summary(value=[Summary.Value(tag=tag, image=picture)])], total_steps)
+
+    def source(self, files: Mapping[str, str]) -> None:
+        """The experiment as it runs, name -> text, in the tab "Text". A resumed run has it already."""
+        if self.start_step == 0:
+            as_code = {name: "\n".join(f"    {line}" for line in text.splitlines()) for name, text in files.items()}
+            self._add([self._summary.text(f"experiment/{name}", code) for name, code in as_code.items()], 0)
 
     def hyperparameters(self, values: Mapping[str, Any], metrics: list[str]) -> None:
         """What this run was made with, and the tags of the metrics to compare it by. A resumed run has it already."""
@@ -92,6 +114,11 @@ class TensorBoardSink:
                 cut_back(path, state.get(path.name, 0), dropped / path.name.replace("tfevents", "dropped"))
                 if path.name not in state:
                     path.unlink()
+
+    def _histograms(self, package: LoggingPackage) -> Iterator[Any]:
+        if package.kind == "train":
+            for name, values in self.histograms().items():
+                yield self._summary.histogram(f"parameters/{name}", values, bins=BINS)
 
     def _add(self, summaries: list[Any] | tuple[Any, ...], step: int) -> None:
         header, self._header = self._header, b""
