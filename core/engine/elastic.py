@@ -101,7 +101,9 @@ def _not_together(error: Exception, fleet: Fleet) -> TrainctlError:
     lost = isinstance(error, (RendezvousConnectionError, torch.distributed.DistNetworkError))
     where = f"the machine where all meet, {fleet.rdzv_endpoint}, " if fleet.rdzv_endpoint else "the launcher's store "
     text = f"{where}does not answer" if lost else f"the other machines did not come: {error}"
-    return TrainctlError(text, "type the same command on all machines again: the run goes on from its newest checkpoint")
+    return TrainctlError(
+        text, "type the same command on all machines again: the run goes on from its newest checkpoint"
+    )
 
 
 def _failure(error: ChildFailedError, logs: Path) -> WorkerFailure:
