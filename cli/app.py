@@ -95,11 +95,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _report(error: Exception) -> int:
     """Say on stderr what went wrong; gives the exit code."""
+    from ..core.engine.first_error import write_error
     from .console import show_failure
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
     failure = failure_of(error)
+    write_error(error, "\n".join(failure.complaints))
     show_failure(failure.complaints, failure.next_steps)
     return failure.exit_code
 

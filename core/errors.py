@@ -7,6 +7,7 @@ TrainctlError                    exit code 1
 ├── ExperimentChangedError       4   the experiment is no longer the one that wrote the checkpoint
 ├── RunInUseError                5   another process trains in this run directory
 ├── NonFiniteError               6   a loss or a gradient is not a finite number
+├── WorkerLostError              1   another worker has ended: what is wrong is said there
 └── EnvironmentFailure           7   the environments keep failing
 """
 
@@ -69,6 +70,10 @@ class RunInUseError(TrainctlError):
     """Another live process trains in this run directory."""
 
     exit_code = 5
+
+
+class WorkerLostError(TrainctlError):
+    """Another worker has ended, or cannot be reached; what was wrong with it, it says itself."""
 
 
 class NonFiniteError(TrainctlError):

@@ -70,6 +70,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/environments",
             "core/engine/device",
             "core/engine/failures",
+            "core/engine/first_error",
             "core/engine/gradients",
             "core/engine/growing_file",
             "core/engine/metrics_file",

@@ -16,6 +16,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..errors import TrainctlError, UsageError
 from .addresses import address_towards, interface_with
+from .first_error import first_error
 from .workers import Fleet
 
 SHUTDOWN_SECONDS = 30
@@ -107,11 +108,10 @@ def _not_together(error: Exception, fleet: Fleet) -> TrainctlError:
 
 
 def _failure(error: ChildFailedError, logs: Path) -> WorkerFailure:
-    rank, first = min(error.failures.items(), key=lambda item: item[1].timestamp)
-    code = first.exitcode
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    rank, code, text = first_error(error.failures)
+    how = f"was killed by signal {-code}" if code < 0 else text or f"ended with exit code {code}"
     return WorkerFailure(
-        f"worker {rank} {how}, the first of {len(error.failures)} that failed, and the restarts are used up",
-        f"what the workers wrote: {logs}",
+        f"worker {rank}{'' if code < 0 else ':'} {how}",
+        f"it was the first that failed, and the restarts are used up; what the workers wrote: {logs}",
         code if 2 <= code <= 7 else 1,
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from ..errors import WorkerLostError
 from .signals import die_with_parent
 
 T = TypeVar("T")
@@ -117,13 +118,14 @@ class TorchWorkers:
 
     def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
         """One all-reduce for each tensor, where it lies."""
-        for tensor in tensors:
-            torch.distributed.all_reduce(tensor)
+        with _all_there():
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
 
     def any(self, flag: bool) -> bool:
         """One all-reduce of one number."""
         votes = torch.tensor([int(flag)], device=self.device)
-        torch.distributed.all_reduce(votes)
+        self.sum_tensors([votes])
         return bool(votes.item())
 
     def from_first(self, value: T) -> T:
@@ -133,17 +135,31 @@ class TorchWorkers:
     def gather(self, value: T) -> list[T]:
         """The values of all workers as JSON text; tuples come back as lists."""
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
-        sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.world_size)]
-        torch.distributed.all_gather(sizes, torch.tensor([len(text)], device=self.device))
+        sizes = self._gather(torch.tensor([len(text)], device=self.device))
         longest = max(int(size) for size in sizes)
-        padded = torch.cat([text, text.new_zeros(longest - len(text))])
-        texts = [torch.empty_like(padded) for _ in range(self.world_size)]
-        torch.distributed.all_gather(texts, padded)
+        texts = self._gather(torch.cat([text, text.new_zeros(longest - len(text))]))
         return [json.loads(bytes(text[: int(size)].cpu().tolist())) for text, size in zip(texts, sizes, strict=True)]
 
+    def _gather(self, own: Tensor) -> list[Tensor]:
+        """The tensors of all workers, by rank; all have the same shape."""
+        tensors = [torch.empty_like(own) for _ in range(self.world_size)]
+        with _all_there():
+            torch.distributed.all_gather(tensors, own)
+        return tensors
+
     def barrier(self) -> None:
-        """Wait for all workers; a worker that has died raises here and in every other method."""
+        """Wait for all workers. Here as in every other method WorkerLostError says that one has died."""
         self.any(False)
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """What torch.distributed says of a worker that has gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = "another worker has ended, or cannot be reached"
+        raise WorkerLostError(text, "what went wrong there is in the run's logs/, and said at the end") from error
 
 
 def is_one_of_many(environment: Mapping[str, str] = os.environ) -> bool:
@@ -167,9 +183,10 @@ def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[Worke
         return
     die_with_parent()  # a launcher that is killed takes its workers along
     options: dict[str, Any] = {"timeout": datetime.timedelta(seconds=timeout)}
-    store, rank, world_size = next(rendezvous("env://", **options))
-    options |= {"store": of_this_attempt(store), "rank": rank, "world_size": world_size}
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
+    with _all_there():
+        store, rank, world_size = next(rendezvous("env://", **options))
+        options |= {"store": of_this_attempt(store), "rank": rank, "world_size": world_size}
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
     try:
         yield TorchWorkers(device)
     finally:

@@ -26,6 +26,7 @@ def test_each_kind_of_error_has_the_exit_code_of_the_contract() -> None:
         "ExperimentChangedError": 4,
         "RunInUseError": 5,
         "NonFiniteError": 6,
+        "WorkerLostError": 1,
         "EnvironmentFailure": 7,
     }
 

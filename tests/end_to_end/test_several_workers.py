@@ -49,6 +49,17 @@ def dies_once():
     return DiesOnce(gymnasium.make("CartPole-v1"))
 """
 ONE_THAT_DIES = "dies_once, environment_processes=0,"
+ERROR_ON_ONE_WORKER = """
+import os
+from trainctl.losses import PPO as Sound
+
+
+class Faulty(Sound):
+    def __call__(self, batch, output):
+        if os.environ.get("RANK") == "1":
+            raise ValueError("no loss today")
+        return super().__call__(batch, output)
+"""
 STOP_SOON = "early_stopping_criterion=StopWhenMetricReaches('episode/return', 1.0, consecutive_intervals=2)"
 
 
@@ -99,6 +110,15 @@ def test_one_early_stop_counts_for_all(tmp_path: Path) -> None:
         (800, "stopped early"),
         (800, "stopped early"),
     ]
+
+
+def test_the_first_error_is_shown_with_its_worker_and_line(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(ERROR_ON_ONE_WORKER + EXPERIMENT.replace("Builder(PPO)", "Builder(Faulty)"))
+    process = train(tmp_path, "faulty", "--max-restarts", "0")
+    assert process.returncode == 1
+    last = process.stderr[process.stderr.rindex("error: ") :]
+    assert last.startswith("error: worker 1: ValueError: no loss today\n  --> ")
+    assert "small.py:9   raise ValueError" in last
 
 
 def test_a_nan_on_one_worker_ends_all_with_6(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Of several workers that failed, the one that failed first: what it wrote, and which one it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import WorkerLostError
+
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+
+
+class WorkerEnd(Protocol):
+    """How a worker ended, as torch's launcher tells it; a negative exit code is that of a signal."""
+
+    exitcode: int
+    timestamp: int
+    error_file_data: dict[str, Any]
+
+
+class FirstError(NamedTuple):
+    """The worker with this global rank failed first. text: what and where; empty if it could not say."""
+
+    rank: int
+    exit_code: int
+    text: str
+
+
+def write_error(error: Exception, text: str) -> None:
+    """A worker leaves what went wrong, and when, for its launcher. A process without launcher does nothing."""
+    if not (file := os.environ.get(ERROR_FILE)):
+        return
+    now = time.time()
+    content = {"message": text, "timestamp": int(now), "time": now, "lost": isinstance(error, WorkerLostError)}
+    with contextlib.suppress(OSError):
+        Path(file).write_text(json.dumps(content), "utf-8")
+
+
+def first_error(ends: Mapping[int, WorkerEnd]) -> FirstError:
+    """The first in time; a worker that failed only because another one was gone is none if there is a better one."""
+
+    def order(rank: int) -> tuple[bool, float]:
+        data = ends[rank].error_file_data
+        return bool(data.get("lost")), data.get("time", ends[rank].timestamp)
+
+    rank = min(ends, key=order)
+    message = ends[rank].error_file_data.get("message", "")
+    return FirstError(rank, ends[rank].exitcode, message if isinstance(message, str) else "")
