@@ -17,13 +17,17 @@ class Format(StrEnum):
 
     safetensors = "safetensors"
     pt2 = "pt2"
+    onnx = "onnx"
 
 
 def export(
     path: CheckpointArgument = None,
     checkpoint: CheckpointOption = None,
     form: Annotated[
-        Format, typer.Option("--format", help="The parameters, or a program of torch.export that needs torch alone.")
+        Format,
+        typer.Option(
+            "--format", help="The parameters, a program that needs torch alone, or one for ONNX (extra `onnx`)."
+        ),
     ] = Format.safetensors,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to.  [default: RUN/export/CHECKPOINT]", show_default=False)
@@ -35,6 +39,7 @@ def export(
     \b
     trainctl export runs/first@best
     trainctl export runs/first --format pt2 --output policy
+    trainctl export runs/first --format onnx
     """
     from ..core.engine.export import export as write
     from ..core.engine.from_checkpoint import open_model

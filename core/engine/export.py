@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,11 @@ from .from_checkpoint import TrainedModel
 from .origin import versions
 from .policy import policy_of
 
-SAFETENSORS, PT2 = "safetensors", "pt2"
+SAFETENSORS, PT2, ONNX = "safetensors", "pt2", "onnx"
 SAMPLES = 8
 TOLERANCE = 1e-5
+OUTPUTS = ["actions", "values", "memory_after"]
+Input = tuple[Tree, Tensor, Tensor]
 
 
 class Act(nn.Module):
@@ -45,16 +51,17 @@ class Act(nn.Module):
 def export(opened: TrainedModel, folder: Path, form: str) -> list[Path]:
     """Write the model and `contract.json` (what goes in, what comes out) into a folder; gives the files.
 
-    form: "safetensors", the parameters by name, or "pt2", a program of `torch.export` that needs torch alone. What was
-    written is read back and compared: parameters bit by bit, a program by its actions and values on random
-    observations.
+    form: "safetensors", the parameters by name; "pt2", a program of `torch.export` that needs torch alone; "onnx", a
+    program for ONNX Runtime and others (extra `onnx`). What was written is read back and compared: parameters bit by
+    bit, a program by its actions and values on random observations.
     Raises `TrainctlError` where they differ or the model cannot be exported, and `UsageError` where a file cannot be
-    written.
+    written or a package is missing.
     """
     file = folder / f"model.{form}"
+    write = {SAFETENSORS: _write_parameters, PT2: _write_program, ONNX: _write_onnx}[form]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_parameters(opened.model, file) if form == SAFETENSORS else _write_program(opened, file)
+        write(opened, file)
         contract = folder / "contract.json"
         contract.write_text(json.dumps(_contract(opened, form), indent=2) + "\n")
     except OSError as error:
@@ -62,8 +69,9 @@ def export(opened: TrainedModel, folder: Path, form: str) -> list[Path]:
     return [file, contract]
 
 
-def _write_parameters(model: nn.Module, file: Path) -> None:
-    parameters = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+def _write_parameters(opened: TrainedModel, file: Path) -> None:
+    state = opened.model.state_dict()
+    parameters = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     save_file(parameters, file)
     again = load_file(file)
     different = [name for name, tensor in parameters.items() if not torch.equal(tensor, again[name])]
@@ -72,26 +80,70 @@ def _write_parameters(model: nn.Module, file: Path) -> None:
 
 
 def _write_program(opened: TrainedModel, file: Path) -> None:
-    act = Act(opened.model.cpu()).eval()
-    inputs = _inputs(opened)
+    act, inputs = Act(opened.model.cpu()).eval(), _inputs(opened)
+    with _traced("torch.export"):
+        torch.export.save(torch.export.export(act, inputs[0]), file)
+    _compare(act, torch.export.load(file).module(), inputs, file)
+
+
+def _write_onnx(opened: TrainedModel, file: Path) -> None:
     try:
-        with torch.no_grad():
-            torch.export.save(torch.export.export(act, inputs[0]), file)
+        import onnxruntime
+        import onnxscript  # noqa: F401  # torch.onnx needs it
+    except ImportError as error:
+        hint = "pip install 'trainctl[onnx]', or choose --format pt2"
+        raise UsageError(f"--format onnx needs {error.name}, which is not installed", hint) from error
+    act, inputs = Act(opened.model.cpu()).eval(), _inputs(opened)
+    with _traced("torch.onnx"):
+        names = _input_names(inputs[0])
+        how: dict[str, Any] = {"input_names": names, "output_names": OUTPUTS, "external_data": False, "verbose": False}
+        torch.onnx.export(act, inputs[0], file, **how)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    def program(*one: Any) -> list[Tensor]:
+        given = {name: leaf.numpy() for name, leaf in zip(_input_names(one), _leaves(one), strict=True)}
+        return [torch.from_numpy(out) for out in session.run(OUTPUTS, given)]
+
+    _compare(act, program, inputs, file)
+
+
+@contextlib.contextmanager
+def _traced(by: str) -> Iterator[None]:
+    """Whatever goes wrong in here, but for the disk, is said to be the tracing of the model. Torch's own doubts (it has
+    many, of its own insides) are not shown: what was written is compared."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except OSError:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
         hint = "export its parameters instead: --format safetensors"
-        raise TrainctlError(f"torch.export cannot trace the model: {reason}", hint) from error
-    program = torch.export.load(file).module()
-    with torch.no_grad():
-        for one in inputs:
-            for ours, theirs in zip(act(*one), program(*one), strict=True):
-                if not torch.allclose(ours, theirs, atol=TOLERANCE):
-                    raise TrainctlError(f"{file} answers otherwise than the model: {theirs} instead of {ours}")
+        raise TrainctlError(f"{by} cannot trace the model: {reason}", hint) from error
 
 
-def _inputs(opened: TrainedModel) -> list[tuple[Tree, Tensor, Tensor]]:
+@torch.no_grad()
+def _compare(act: Act, program: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], file: Path) -> None:
+    for one in inputs:
+        for ours, theirs in zip(act(*one), program(*one), strict=True):
+            if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=TOLERANCE):
+                raise TrainctlError(f"{file} answers otherwise than the model: {theirs} instead of {ours}")
+
+
+def _leaves(one: Input) -> list[Tensor]:
+    observations, memory, masks = one
+    return [*flatten(observations).values(), memory, masks]
+
+
+def _input_names(one: Input) -> list[str]:
+    """observations, or observations.NAME for each part of it; memory; masks."""
+    names = [f"observations.{name}" if name else "observations" for name in flatten(one[0])]
+    return [*names, "memory", "masks"]
+
+
+def _inputs(opened: TrainedModel) -> list[Input]:
     """Random observations of the environment's space; an episode begins with the first of them."""
     space = policy_of(opened).observation_space
     space.seed(0)
@@ -119,6 +171,7 @@ def _contract(opened: TrainedModel, form: str) -> dict[str, Any]:
         "observation_space": str(policy.observation_space),
         "action_space": str(policy.action_space),
         "memory": None if memory is None else {"shape": list(memory.shape[1:]), "dtype": "float32"},
+        **({"input_names": _input_names(_inputs(opened)[0]), "output_names": OUTPUTS} if form == ONNX else {}),
         "inputs": "observations (1, 1, …), memory (1, …) or empty, masks (1, 1): 0 where an episode begins, else 1",
         "outputs": "the most probable actions (1, 1, …) before they are clipped or shifted, values (1, 1), memory",
         "versions": versions(),
