@@ -25,6 +25,7 @@ from . import (
     resume,
     run,
     runs,
+    slurm_script,
     sweep,
     tail,
     verify_resume,
@@ -77,6 +78,7 @@ app.command("runs", short_help="Show all runs.")(runs.runs)
 app.command("compare", short_help="What differs between runs.")(compare.compare)
 app.command("report", short_help="A table over seeds, for a paper.")(report.report)
 app.command("tail", short_help="Watch a run that trains elsewhere.")(tail.tail)
+app.command("slurm-script", short_help="A batch file for a SLURM cluster.")(slurm_script.slurm_script)
 app.command("doctor", short_help="Is this machine fit to train?")(doctor.doctor)
 app.add_typer(examples.app, name="examples", short_help="List and copy the examples.")
 

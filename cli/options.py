@@ -62,7 +62,7 @@ Nproc = Annotated[
     int, typer.Option("--nproc", metavar="N", min=1, help="Workers on this machine.", rich_help_panel="Several workers")
 ]
 Nnodes = Annotated[
-    str, typer.Option("--nnodes", metavar="N|MIN:MAX", help="Machines.", rich_help_panel="Several workers")
+    str, typer.Option("--nnodes", metavar="N|MIN:MAX|slurm", help="Machines.", rich_help_panel="Several workers")
 ]
 NodeRank = Annotated[
     int | None,
@@ -104,7 +104,12 @@ def fleet_of(
     from ..core.engine.workers import Fleet
 
     display = [option for option, wanted in (("--quiet", quiet), ("--plain", plain)) if wanted]
-    return Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display))
+    fleet = Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display))
+    if nnodes != "slurm":
+        return fleet
+    from ..core.engine.slurm import placed_by_slurm
+
+    return placed_by_slurm(fleet)
 
 
 def one_path(argument: Path | None, option: Path | None, command: str) -> Path:

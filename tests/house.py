@@ -88,6 +88,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/run_statistics",
             "core/engine/seeding",
             "core/engine/signals",
+            "core/engine/slurm",
             "core/engine/stopwatch",
             "core/engine/redeal",
             "core/engine/tensorboard_sink",
