@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+LOG_TAU = math.log(2 * math.pi)
+
 
 class ActionDistribution(ABC):
     """A distribution over actions for each element of some leading shape (…)."""
@@ -109,11 +111,15 @@ class DiagonalGaussian(ActionDistribution):
 
     def log_prob(self, actions: Tensor) -> Tensor:
         distance = (actions - self.mean) * torch.exp(-self.log_std)
-        return -(0.5 * distance.square() + self.log_std + 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+        return -0.5 * distance.square().sum(dim=-1) - (self._sum_of_log_stds() + 0.5 * LOG_TAU * self.mean.shape[-1])
 
     def entropy(self) -> Tensor:
-        each = self.log_std + 0.5 + 0.5 * math.log(2 * math.pi)
-        return each.expand_as(self.mean).sum(dim=-1)
+        total = self._sum_of_log_stds() + (0.5 + 0.5 * LOG_TAU) * self.mean.shape[-1]
+        return total.expand(self.mean.shape[:-1])
+
+    def _sum_of_log_stds(self) -> Tensor:
+        """Over the components, before anything is repeated for each element: broadcastable to (…)."""
+        return self.log_std.expand(*self.log_std.shape[:-1], self.mean.shape[-1]).sum(dim=-1)
 
 
 class TorchDistribution(ActionDistribution):

@@ -33,3 +33,15 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
+
+
+def unflatten(flat: dict[str, Any]) -> Tree:
+    """The tree that `flatten` made flat."""
+    tree: Tree = {}
+    for path, leaf in flat.items():
+        *outer, last = path.split(".")
+        place = tree
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return tree

@@ -18,7 +18,7 @@ from ..builder import Builder
 from ..errors import CheckpointError
 from ..experiment import Experiment
 from ..pipeline import PipelineStage
-from ..tree import leaves
+from ..tree import leaves, unflatten
 from .building import build_model, environment_of_stage
 from .checkpoint_content import decode_model
 from .environments import build_environments
@@ -86,7 +86,7 @@ def _losses(
 ) -> list[_NamedLoss]:
     """The losses of the stage, each ready to be computed on the dumped batch."""
     memory = tensors.pop("memory", None)
-    fields = _tree(tensors)
+    fields = unflatten(tensors)
     component = stage.offpolicy_component if about["kind"] == OFF_POLICY else None
     names, weights = (component or stage).loss_names, (component or stage).loss_weights
 
@@ -152,18 +152,6 @@ def _first_bad_module(model: nn.Module) -> Iterator[list[str]]:
 
 def _built(loss: Any) -> Any:
     return loss() if isinstance(loss, Builder) else loss
-
-
-def _tree(flat: dict[str, Tensor]) -> dict[str, Any]:
-    """The trees that `tree.flatten` made flat."""
-    tree: dict[str, Any] = {}
-    for path, tensor in flat.items():
-        *outer, last = path.split(".")
-        place = tree
-        for key in outer:
-            place = place.setdefault(key, {})
-        place[last] = tensor
-    return tree
 
 
 def _share(tensor: Tensor) -> str:

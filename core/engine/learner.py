@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,13 +16,15 @@ from ..errors import NonFiniteError
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
 from .device import threads
-from .gradients import average, backward, clip, total_norm
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
+from .optimizer_steps import steps_of
+from .recorded import RecordedGradients
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
 from .weighing import CompiledGradients, Gradients
 from .weighing import WeightedLoss as WeightedLoss
+from .weights import Weights
 from .workers import WorkerGroup
 
 
@@ -40,9 +43,10 @@ class Learner:
         self.workers = workers
         self.seed = seed
         self.threads, self.compiled = 1, False
-        self._make_gradients: Callable[..., Gradients] = Gradients
+        self._make_gradients: Callable[..., Gradients] = RecordedGradients
         self._gradients: Gradients | None = None  # of the running stage
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.weights = Weights(model)
+        self.parameters = self.weights.parameters
         self.normalizers = [module for module in model.modules() if isinstance(module, ObservationNormalizer)]
         self.optimizer_builder, self.lr_scheduler_builder = optimizer_builder, lr_scheduler_builder
         self.restart_optimizer()
@@ -55,6 +59,7 @@ class Learner:
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
         self.optimizer = built(self.optimizer_builder, params=self.parameters, **_fused(self.optimizer_builder))
+        self._steps = steps_of(self.optimizer, self.weights)
 
     def restart_schedule(self, first_step: int) -> None:
         """A fresh learning-rate schedule that counts total steps from `first_step` on."""
@@ -101,7 +106,7 @@ class Learner:
     def _gradients_of(self, losses: Sequence[WeightedLoss], rollout: Rollout, count: int) -> Gradients:
         """What sets the gradients in the stage of these losses."""
         if self._gradients is None or self._gradients.losses is not losses:
-            self._gradients = self._make_gradients(self.model, self.parameters, losses)
+            self._gradients = self._make_gradients(self.model, self.weights, losses)
             self._gradients.prepare(rollout, count)
         return self._gradients
 
@@ -115,7 +120,7 @@ class Learner:
 
     def step(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
         """One optimizer step down the gradient of `total`, a mean over `size` samples of this worker: `descend`."""
-        backward(total, self.parameters)
+        self.weights.backward(total)
         return self.descend(total, size, settings)
 
     def descend(self, total: Tensor, size: int, settings: ResolvedSettings) -> Tensor:
@@ -124,14 +129,13 @@ class Learner:
         Returns the gradient's norm before clipping. Raises NonFiniteError, before the step, on every worker if a
         loss or gradient of any is not finite.
         """
-        averaged = average(total, size, self.parameters, self.workers)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = total_norm(gradients, settings.grad_norm_type)
-        if not torch.isfinite(averaged + norm):
+        averaged = self.weights.average(total, size, self.workers)
+        norm = self.weights.norm(settings.grad_norm_type)
+        if not math.isfinite(averaged + norm):
             raise NonFiniteError(self._non_finite(averaged))
         if settings.max_grad_norm is not None:
-            clip(gradients, norm, settings.max_grad_norm)
-        self.optimizer.step()
+            self.weights.clip(norm, settings.max_grad_norm)
+        self._steps.step()
         return norm
 
     def _non_finite(self, total: Tensor) -> str:
@@ -146,14 +150,18 @@ class Learner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from there."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._load_optimizer(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+        self._steps = steps_of(self.optimizer, self.weights)
 
     def go_on_with_new_settings(self, state: Mapping[str, Any], total_steps: int, same_optimizer: bool) -> None:
         """Keep the saved moments if the optimizer is of the same class, but not the saved hyperparameters."""
         self.restart_optimizer()
         if same_optimizer:
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
+            self._load_optimizer({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
         self.restart_schedule(state["schedule"]["first_step"])
         self.schedule.advance(total_steps)
 
@@ -163,21 +171,20 @@ class Statistics:
 
     def __init__(self) -> None:
         self.tags: list[str] = []
-        self.rows: list[Tensor] = []
+        self.values: list[Tensor] = []
         self.sizes: list[int] = []
 
-    @torch.no_grad()
     def add(self, size: int, values: dict[str, Tensor]) -> None:
         """The scalars of one minibatch of `size` steps; always the same tags."""
         self.tags = list(values)
-        self.rows.append(torch.stack([torch.as_tensor(value).float() for value in values.values()]))
+        self.values += [torch.as_tensor(value).detach().float() for value in values.values()]
         self.sizes.append(size)
 
     def means(self) -> dict[str, tuple[float, float]]:
         """tag -> (mean weighted by size, total size). One transfer from the device."""
-        if not self.rows:
+        if not self.sizes:
             return {}
-        rows = torch.stack(self.rows).cpu().double()
+        rows = torch.stack(self.values).cpu().double().view(len(self.sizes), -1)
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         means = (rows * sizes[:, None]).sum(dim=0) / sizes.sum()
         return {tag: (mean, float(sizes.sum())) for tag, mean in zip(self.tags, means.tolist(), strict=True)}

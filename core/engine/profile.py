@@ -13,12 +13,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from . import weighing
 from .rollout import Rollout
 from .trainer import Trainer
+from .weights import Weights
 
 WARM_UP = 2
 """Rollouts before the profile begins: what is done only once is over by then."""
 
 
-STEP_BY_STEP = ((weighing, "weigh", "forward, losses"), (weighing, "backward", "backward"))
+STEP_BY_STEP = ((weighing, "weigh", "forward, losses"), (Weights, "backward", "backward"))
 COMPILED = ((weighing.CompiledGradients, "__call__", "forward and backward"),)
 
 

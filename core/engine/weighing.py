@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +14,9 @@ from torch.func import functional_call, grad_and_value
 from ..batch import Batch
 from ..errors import ExperimentError
 from ..losses.loss import LossOutput
-from .gradients import backward
 from .rollout import Rollout
 from .seeding import untouched_global_random_state
+from .weights import Weights
 
 
 class WeightedLoss(NamedTuple):
@@ -71,13 +72,13 @@ class Gradients:
     * losses: all of a stage; at least one.
     """
 
-    def __init__(self, model: nn.Module, parameters: Sequence[nn.Parameter], losses: Sequence[WeightedLoss]) -> None:
-        self.model, self.parameters, self.losses = model, parameters, losses
+    def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
+        self.model, self.weights, self.losses = model, weights, losses
 
     def __call__(self, batch: Batch) -> Weighed:
         """What the losses say about this minibatch."""
         weighed = weigh(self.model, self.losses, batch)
-        backward(weighed.total, self.parameters)
+        self.weights.backward(weighed.total)
         return weighed
 
     def prepare(self, rollout: Rollout, count: int) -> None:
@@ -97,11 +98,11 @@ class CompiledGradients(Gradients):
     def __init__(
         self,
         model: nn.Module,
-        parameters: Sequence[nn.Parameter],
+        weights: Weights,
         losses: Sequence[WeightedLoss],
         say: Callable[[str], None],
     ) -> None:
-        super().__init__(model, parameters, losses)
+        super().__init__(model, weights, losses)
         self.say = say
         self._compiled: Callable[..., tuple[list[Tensor], Weighed]] | None = None
 
@@ -112,7 +113,8 @@ class CompiledGradients(Gradients):
             return
         with untouched_global_random_state():
             super().__call__(examples[0])  # in the user's own words, should anything be wrong with model or losses
-            self._used: list[Tensor] = [parameter for parameter in self.parameters if parameter.grad is not None]
+            self._is_used = [parameter.grad is not None for parameter in self.weights.parameters]
+            self._used: list[Tensor] = list(compress(self.weights.parameters, self._is_used))
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
             self._names = [names[parameter] for parameter in self._used]
             self.say("compiling the update, which takes from a few seconds to a minute")
@@ -136,12 +138,10 @@ class CompiledGradients(Gradients):
     def __call__(self, batch: Batch) -> Weighed:
         if self._compiled is None:
             return super().__call__(batch)
-        for parameter in self.parameters:
-            parameter.grad = None
         with torch.no_grad(), torch.compiler.set_stance("eager_on_recompile"):
             gradients, weighed = self._compiled(self._used, batch)
-        for tensor, gradient in zip(self._used, gradients, strict=True):
-            tensor.grad = gradient
+        found = iter(gradients)
+        self.weights.set_gradient([next(found) if is_used else None for is_used in self._is_used])
         return weighed
 
     def _gradients(self, used: list[Tensor], batch: Batch) -> tuple[list[Tensor], Weighed]:

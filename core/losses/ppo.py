@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..batch import Batch
 from ..distributions import as_action_distribution
@@ -22,7 +23,10 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
     ratio: π_new(a|s) / π_old(a|s); advantages: of the same shape. Returns that shape.
     """
-    return -torch.minimum(advantages * ratio, advantages * ratio.clamp(1 - clip_range, 1 + clip_range))
+    gain = advantages * ratio
+    with torch.no_grad():  # the minimum of both, without the many operations that torch.minimum and clamp need backward
+        clipped = advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
+    return -torch.where(clipped < gain, clipped, gain)
 
 
 def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
@@ -66,6 +70,11 @@ class PPO:
             entropy_coefficient=number_fault("entropy_coefficient", self.entropy_coefficient, False, 0, math.inf, True),
         )
 
+    @property
+    def depends_on_steps(self) -> bool:
+        """Whether the same batch gives another loss at another time."""
+        return self.clip_decay is not None
+
     def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
         distribution = as_action_distribution(output.distribution)
         clip_range = self.clip_range * (self.clip_decay(batch.stage_steps) if self.clip_decay else 1.0)
@@ -75,15 +84,16 @@ class PPO:
         if self.clip_value:
             value_error = clipped_value_error(output.values, batch.values, batch.returns, clip_range)
         else:
-            value_error = 0.5 * (output.values - batch.returns).square()
+            value_error = 0.5 * F.mse_loss(output.values, batch.returns, reduction="none")
         policy = batch.mean(clipped_surrogate(ratio, advantages, clip_range))
         value = batch.mean(value_error)
         entropy = batch.mean(distribution.entropy())
         with torch.no_grad():
             approx_kl = batch.mean(ratio - 1 - log_ratio)
             clip_fraction = batch.mean(((ratio - 1).abs() > clip_range).float())
+        total = torch.add(policy, value, alpha=self.value_coefficient)
         return LossOutput(
-            policy + self.value_coefficient * value - self.entropy_coefficient * entropy,
+            torch.sub(total, entropy, alpha=self.entropy_coefficient),
             {"policy": policy, "value": value},
             {"entropy": entropy, "approx_kl": approx_kl, "clip_fraction": clip_fraction},
         )

@@ -12,6 +12,7 @@ from trainctl import LinearDecay
 from trainctl.core.batch import Batch
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.weighing import CompiledGradients, Gradients, WeightedLoss
+from trainctl.core.engine.weights import Weights
 from trainctl.core.engine.workers import SingleWorker
 from trainctl.core.model import ActorCriticOutput
 from trainctl.losses import PPO, LossOutput
@@ -45,7 +46,7 @@ def filled_rollout(memory: Tensor | None = None) -> Rollout:
 
 def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> tuple[CompiledGradients, list[str]]:
     said: list[str] = []
-    gradients = CompiledGradients(model, list(model.parameters()), [WeightedLoss("loss", 2.0, loss)], said.append)
+    gradients = CompiledGradients(model, Weights(model), [WeightedLoss("loss", 2.0, loss)], said.append)
     gradients.prepare(rollout, count)
     return gradients, said
 
@@ -53,7 +54,7 @@ def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> t
 def gradients_at(gradients: Gradients, batch: Batch) -> tuple[dict[str, float], list[Tensor | None]]:
     weighed = gradients(batch)
     numbers = {name: float(value) for name, value in {**weighed.tags, **weighed.values}.items()}
-    return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.parameters]
+    return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters]
 
 
 class PolicyOnly:
@@ -77,7 +78,7 @@ class Untraceable(PolicyOnly):
 def test_compiled_gradients_are_those_of_the_steps_up_to_rounding(loss: Any) -> None:
     rollout, model = filled_rollout(), model_of()
     gradients, said = compiled(model, loss, rollout, count=3)
-    plain = Gradients(model, gradients.parameters, gradients.losses)
+    plain = Gradients(model, gradients.weights, gradients.losses)
     assert said == ["compiling the update, which takes from a few seconds to a minute"]
     for size in (3, 4, 7):  # two that are compiled, and one that is not
         batch = _first(rollout, size)
@@ -104,7 +105,7 @@ def test_what_cannot_be_compiled_is_computed_step_by_step_with_a_note(loss: Any)
     assert "not compiled" in said[-1]
     batch = _first(rollout, 5)
     numbers, own = gradients_at(gradients, batch)
-    expected_numbers, expected = gradients_at(Gradients(model, gradients.parameters, gradients.losses), batch)
+    expected_numbers, expected = gradients_at(Gradients(model, gradients.weights, gradients.losses), batch)
     assert numbers == expected_numbers
     assert [one is None for one in own] == [other is None for other in expected]
     assert all(torch.equal(one, other) for one, other in zip(own, expected, strict=True) if one is not None)  # type: ignore[arg-type]

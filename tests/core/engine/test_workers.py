@@ -62,17 +62,17 @@ answer = [tensor.tolist(), workers.gather(own), workers.from_first([workers.rank
 
 def test_uneven_shares_give_the_gradient_of_the_mean_over_all_samples() -> None:
     body = """
-from trainctl.core.engine.gradients import average, backward
+from trainctl.core.engine.weights import Weights
 torch.manual_seed(0)
 model = torch.nn.Linear(3, 1).double()
 unused = torch.nn.Linear(1, 1).double()
 data = torch.arange(21, dtype=torch.float64).view(7, 3) / 10
 own = data[:4] if workers.rank == 0 else data[4:]
-parameters = [*model.parameters(), *unused.parameters()]
+weights = Weights(torch.nn.ModuleList([model, unused]))
 loss = model(own).square().mean()
-backward(loss, parameters)
-loss = average(loss, len(own), parameters, workers)
-answer = [loss.item(), [None if p.grad is None else p.grad.tolist() for p in parameters]]
+weights.backward(loss)
+loss = weights.average(loss, len(own), workers)
+answer = [loss.item(), [None if p.grad is None else p.grad.tolist() for p in weights.parameters]]
 torch.manual_seed(0)
 model = torch.nn.Linear(3, 1).double()
 alone = model(data).square().mean()
@@ -88,13 +88,13 @@ answer += [alone.item(), [p.grad.tolist() for p in model.parameters()]]
 
 def test_what_is_not_finite_on_one_worker_is_not_finite_on_all() -> None:
     body = """
-from trainctl.core.engine.gradients import average, backward
-weight = torch.nn.Parameter(torch.ones(2))
+from trainctl.core.engine.weights import Weights
+weights = Weights(torch.nn.Linear(2, 1, bias=False))
 factor = float("nan") if workers.rank == 1 else 1.0
-loss = weight.sum() * factor
-backward(loss, [weight])
-loss = average(loss, 4, [weight], workers)
-answer = [bool(torch.isfinite(loss)), bool(torch.isfinite(weight.grad).any())]
+loss = weights.parameters[0].sum() * factor
+weights.backward(loss)
+loss = weights.average(loss, 4, workers)
+answer = [bool(torch.isfinite(loss)), bool(torch.isfinite(weights.parameters[0].grad).any())]
 """
     assert in_workers(2, body) == [[False, False]] * 2
 

@@ -1,0 +1,88 @@
+"""Optimizer steps: as torch makes them, or for Adam on all weights at once, which gives the same numbers sooner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import optim
+from torch.optim.adam import adam
+
+from .weights import Weights, pieces
+
+
+class OptimizerSteps:
+    """Steps of any optimizer."""
+
+    def __init__(self, optimizer: optim.Optimizer, weights: Weights) -> None:
+        self.optimizer, self.weights = optimizer, weights
+
+    def step(self) -> None:
+        """One step down the gradients that the parameters have."""
+        self.optimizer.step()
+
+
+class WholeAdamSteps(OptimizerSteps):
+    """Adam and AdamW on one vector: for a network of a dozen small tensors a fifth of the time.
+
+    The moments of each parameter, which the optimizer saves and loads, become views of one vector each. A step that
+    leaves a parameter out is made by the optimizer itself, and so is every step while their counts of steps differ.
+    """
+
+    def __init__(self, optimizer: optim.Optimizer, weights: Weights) -> None:
+        super().__init__(optimizer, weights)
+        (self.vector,), (self.gradient,) = weights.vectors, weights.gradients
+        self.moments = {name: torch.zeros_like(self.vector) for name in ("exp_avg", "exp_avg_sq")}
+        self.counts = self.vector.new_zeros(len(weights.parameters), dtype=torch.float32)
+        self._take_over(optimizer.state)
+        self._look_at_counts()
+
+    @staticmethod
+    def fits(optimizer: optim.Optimizer, weights: Weights) -> bool:
+        """Whether the optimizer is one whose steps these are."""
+        if type(optimizer) not in (optim.Adam, optim.AdamW) or len(optimizer.param_groups) > 1:
+            return False
+        group = optimizer.param_groups[0]
+        plain = not (group["amsgrad"] or group["differentiable"] or group["capturable"])
+        return bool(group["fused"]) and plain and len(weights.vectors) == 1
+
+    def _take_over(self, state: Any) -> None:
+        parameters = self.weights.parameters
+        views = {name: pieces(vector, parameters) for name, vector in self.moments.items()}
+        views["step"] = list(self.counts.unbind())
+        for i, parameter in enumerate(parameters):
+            for name, own in views.items():
+                if name in state[parameter]:
+                    own[i].copy_(state[parameter][name])
+                state[parameter][name] = own[i]
+
+    def _look_at_counts(self) -> None:
+        self.count = self.counts[0].clone()
+        self.same_counts = bool((self.counts == self.count).all())
+
+    def step(self) -> None:
+        if not (self.same_counts and self.weights.all_used):
+            super().step()
+            self._look_at_counts()
+            return
+        group = self.optimizer.param_groups[0]
+        adam(
+            [self.vector],
+            [self.gradient],
+            [self.moments["exp_avg"]],
+            [self.moments["exp_avg_sq"]],
+            [],
+            [self.count],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            decoupled_weight_decay=group["decoupled_weight_decay"],
+            **{name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")},
+        )
+        self.counts.fill_(self.count)
+
+
+def steps_of(optimizer: optim.Optimizer, weights: Weights) -> OptimizerSteps:
+    """The fastest steps that there are of this optimizer."""
+    return (WholeAdamSteps if WholeAdamSteps.fits(optimizer, weights) else OptimizerSteps)(optimizer, weights)

@@ -1,0 +1,116 @@
+"""RecordedGradients: the gradient of weighted losses, from a recording of the operations that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..batch import Batch
+from ..tree import flatten, unflatten
+from .rollout import Rollout
+from .seeding import untouched_global_random_state
+from .tape import NotRepeatable, Repeat, record
+from .weighing import Gradients, Weighed, WeightedLoss, weigh
+from .weights import Weights
+
+OUR_CODE = (f"{(__package__ or '').rpartition('.')[0]}.", "torch.nn.modules.")
+WITH_STATE = (nn.modules.batchnorm._NormBase, nn.modules.rnn.RNNBase)
+"""Modules of torch that do more than their inputs and parameters say."""
+
+
+def repeats_itself(model: nn.Module, losses: Sequence[WeightedLoss]) -> bool:
+    """Whether Python decides nothing on the way from a batch to its losses but by the batch's shapes.
+
+    That can be known of the modules and losses of trainctl and of torch alone: others may count, or ask for the time.
+    """
+    parts: list[Any] = [*model.modules(), *(item.loss for item in losses)]
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    return not hooks and all(
+        type(part).__module__.startswith(OUR_CODE)
+        and not isinstance(part, WITH_STATE)
+        and not getattr(part, "depends_on_steps", False)
+        for part in parts
+    )
+
+
+class RecordedGradients(Gradients):
+    """The same bits for a third of the time where the model is small: see `tape.record`.
+
+    Recorded once for each size of minibatch, before the stage's first update. Everything else is computed step by
+    step: models and losses that need not repeat themselves, and minibatches of other sizes.
+    """
+
+    def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
+        super().__init__(model, weights, losses)
+        self._recordings: dict[Any, _Recording] = {}
+
+    def prepare(self, rollout: Rollout, count: int) -> None:
+        if self.weights.vectors[0].is_cuda or not repeats_itself(self.model, self.losses):
+            return
+        with untouched_global_random_state():
+            for batch in rollout.examples(count):
+                try:
+                    self._recordings[batch.actions.shape] = _recorded(self.model, self.weights, self.losses, batch)
+                except NotRepeatable:
+                    return
+
+    def __call__(self, batch: Batch) -> Weighed:
+        recording = self._recordings.get(batch.actions.shape)
+        if recording is None or batch.valid is not None:
+            return super().__call__(batch)
+        gradients, weighed = recording(batch)
+        self.weights.set_gradient(gradients)
+        return weighed
+
+
+@dataclass
+class _Recording:
+    """state: what the model has, trained or not. used: for each trained parameter, whether the losses depend on it.
+    values, tags: names of the outputs after the total."""
+
+    repeat: Repeat
+    state: list[Tensor]
+    used: list[bool]
+    values: list[str]
+    tags: list[str]
+
+    def __call__(self, batch: Batch) -> tuple[list[Tensor | None], Weighed]:
+        outputs = iter(self.repeat(*self.state, *_tensors(batch).values()))
+        gradients = [next(outputs) if is_used else None for is_used in self.used]
+        total = next(outputs)
+        values = {name: next(outputs) for name in self.values}
+        return gradients, Weighed(total, values, {name: next(outputs) for name in self.tags})
+
+
+def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], batch: Batch) -> _Recording:
+    state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    seen = _tensors(batch)
+    names, found = list(state), dict[str, Any]()
+
+    def outputs(*inputs: Tensor) -> list[Tensor]:
+        own = dict(zip(names, inputs, strict=False))
+        like_batch = unflatten(dict(zip(seen, inputs[len(names) :], strict=True)))
+        weighed = weigh(
+            lambda *asked: functional_call(model, own, asked),
+            losses,
+            Batch(stage_steps=0, **{"memory": None, **like_batch}),
+        )
+        trained = [one for one in inputs[: len(names)] if one.requires_grad]
+        gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)
+        found.update(used=[one is not None for one in gradients], values=list(weighed.values), tags=list(weighed.tags))
+        return [*compress(gradients, found["used"]), weighed.total, *weighed.values.values(), *weighed.tags.values()]
+
+    own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
+    return _Recording(record(outputs, [*own, *seen.values()]), list(state.values()), **found)
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    """The tensors of the batch by their path."""
+    trees = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {path: leaf for path, leaf in flatten(trees).items() if isinstance(leaf, Tensor)}

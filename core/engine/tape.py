@@ -1,0 +1,94 @@
+"""Tape: the operations of a computation, recorded once, to be repeated on other tensors of the same shapes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.jit import optimized_execution  # type: ignore[attr-defined]
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Repeat: TypeAlias = Callable[..., list[Tensor]]
+"""From the inputs to the outputs, by the recorded operations."""
+
+UNREPEATABLE = {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Operations that draw random numbers, or whose outcome is a number or a shape that Python may have decided by."""
+
+
+class NotRepeatable(Exception):  # noqa: N818 no error: the computation is right, it only cannot be recorded
+    """A computation did what other inputs need not repeat."""
+
+
+def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Repeat:
+    """Run `function(*inputs)` and return what does the same with other inputs: without Python and without autograd,
+    which take most of the time where tensors are small. The results are the same bits.
+
+    What autograd does within the function is recorded like all else. What Python decides is decided for ever: the
+    function must not depend on anything but its inputs. Raises NotRepeatable where that is seen to be so.
+    """
+    with _Tape(inputs) as tape:
+        outputs = function(*inputs)
+    results = ", ".join(tape.name(output) for output in outputs)
+    source = "\n    ".join([f"def repeat({', '.join(tape.inputs)}):", *tape.lines, f"return [{results}]"]) + "\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.compile, its successor, needs a compiler
+        script = torch.jit.CompilationUnit(source).repeat
+
+    def repeat(*tensors: Tensor) -> list[Tensor]:
+        with torch.inference_mode(), optimized_execution(False):  # optimized, it rounds otherwise
+            found: list[Tensor] = script(*tensors)
+        return found
+
+    return repeat
+
+
+class _Tape(TorchDispatchMode):
+    """Each operation as a line of TorchScript. A tensor is known by the place in memory where it lies, since autograd
+    hands out its saved tensors as new objects; all are kept, so that no place is used twice."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lines: list[str] = []
+        self._names: dict[Any, str] = {}
+        self._kept: list[Tensor] = []
+        self.inputs = [self._add(tensor) for tensor in inputs]
+
+    def name(self, tensor: Tensor) -> str:
+        """The variable that holds this tensor."""
+        if _place(tensor) not in self._names:
+            raise NotRepeatable("a tensor was used that is neither an input nor made of inputs")
+        return self._names[_place(tensor)]
+
+    def _add(self, tensor: Tensor) -> str:
+        self._kept.append(tensor)
+        self._names[_place(tensor)] = f"t{len(self._kept)}"
+        return self.name(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if UNREPEATABLE.intersection(func.tags):
+            raise NotRepeatable(f"{func} is not the same each time")
+        named = [f"{name}={self._text(value)}" for name, value in (kwargs or {}).items()]
+        call = f"torch.ops.{func.namespace}.{func._opname}({', '.join([*map(self._text, args), *named])})"
+        result = func(*args, **(kwargs or {}))
+        several = result if isinstance(result, (tuple, list)) else [result]
+        names = [self._add(one) if isinstance(one, Tensor) else "_" for one in several]
+        self.lines.append(f"{', '.join(names)} = {call}")
+        return result
+
+    def _text(self, value: Any) -> str:
+        """An argument as TorchScript writes it."""
+        if isinstance(value, Tensor):
+            return self.name(value)
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(map(self._text, value))}]"
+        if isinstance(value, float):
+            return f"float('{value!r}')"
+        return f"torch.device('{value}')" if isinstance(value, torch.device) else repr(value)
+
+
+def _place(tensor: Tensor) -> Any:
+    where = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
+    return *where, tensor.shape, tensor.stride(), tensor.dtype
