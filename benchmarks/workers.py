@@ -35,7 +35,7 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "cartpole": Task(HERE.parent / "experiments" / "cartpole_ppo.py", 102_400, 500.0),
+    "cartpole": Task(HERE.parent / "experiments" / "cartpole_ppo.py", 204_800, 500.0),
     "doorkey": Task(HERE / "experiments" / "doorkey.py", 102_400, 1.0),
 }
 

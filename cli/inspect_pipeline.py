@@ -12,6 +12,7 @@ from .options import AsJson, Device, Settings, settings_of
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
+    from ..core.engine.dealing import Share
     from ..core.engine.dry_run import DryRun
     from ..core.experiment_file import LoadedExperiment
 
@@ -29,6 +30,11 @@ def inspect_pipeline(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build everything, train one rollout of each stage, write nothing.")
     ] = False,
+    nproc: Annotated[
+        int | None,
+        typer.Option("--nproc", metavar="N", min=1, help="Show what each of N workers gets.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the run, for --nproc.")] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -37,18 +43,22 @@ def inspect_pipeline(
     \b
     trainctl inspect-pipeline experiments/cartpole_ppo.py --set steps=50_000
     trainctl inspect-pipeline experiments/cartpole_ppo.py --dry-run
+    trainctl inspect-pipeline experiments/cartpole_ppo.py --nproc 4
     """
     from ..core.description import describe
+    from ..core.engine.dealing import shares
 
     with standard_output(reserved=as_json):
         loaded, position = _load(path, settings_of(settings))
         rehearsal = _rehearse(loaded, device) if dry_run else None
+        dealt = shares(loaded.experiment, nproc, seed) if nproc else []
     if as_json:
         document = {"experiment": str(loaded.path), **describe(loaded.experiment)}
-        extra = {"run": position, "dry_run": rehearsal and rehearsal.to_json()}
+        workers = [share.to_json() for share in dealt] or None
+        extra = {"run": position, "dry_run": rehearsal and rehearsal.to_json(), "workers": workers}
         print_document(document | {name: value for name, value in extra.items() if value is not None})
     else:
-        _show(loaded, position, rehearsal)
+        _show(loaded, position, rehearsal, dealt)
 
 
 def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[str, Any] | None]:
@@ -76,11 +86,14 @@ def _rehearse(loaded: LoadedExperiment, device: str) -> DryRun:
     return dry_run(loaded.experiment, 0, prepare(device, deterministic=False))
 
 
-def _show(loaded: LoadedExperiment, position: dict[str, Any] | None, rehearsal: DryRun | None) -> None:
+def _show(
+    loaded: LoadedExperiment, position: dict[str, Any] | None, rehearsal: DryRun | None, dealt: list[Share]
+) -> None:
     from .console import show_lines, show_stages
     from .dry_run_text import dry_run_lines
     from .pipeline_table import LEGEND, headline, rows
     from .position import position_line
+    from .workers_text import workers_lines
 
     names = loaded.experiment.pipeline.stage_names()
     show_lines([loaded.path.name, *headline(loaded.experiment)])
@@ -89,3 +102,5 @@ def _show(loaded: LoadedExperiment, position: dict[str, Any] | None, rehearsal: 
         show_lines([position_line(position, len(names))])
     if rehearsal is not None:
         show_lines(dry_run_lines(rehearsal))
+    if dealt:
+        show_lines(workers_lines(dealt))

@@ -69,6 +69,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/durable",
             "core/engine/early_stopping",
             "core/engine/environments",
+            "core/engine/dealing",
             "core/engine/device",
             "core/engine/failures",
             "core/engine/first_error",

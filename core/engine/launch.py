@@ -20,6 +20,7 @@ from .building import load_model
 from .changes import changes, refuse_changes
 from .checkpoint import newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
+from .dealing import deal
 from .device import learning_threads, prepare
 from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .guarantee import differences, guarantee_of
@@ -48,6 +49,7 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
         _check_same(existing, loaded, options)
         return resume(existing.path, display, fleet=options.fleet, request=request)
     if not options.fleet.is_single:
+        deal(loaded.experiment.num_envs, options.fleet.nproc)  # refused before anything is written
         directory = _create_or_join(options, loaded, command)
         return resume(directory.path, display, fleet=options.fleet, request=request)
     device = prepare(options.device, options.deterministic)

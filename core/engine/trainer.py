@@ -16,11 +16,11 @@ from ..errors import CheckpointError, ExperimentError, NonFiniteError, TrainctlE
 from ..experiment import Experiment
 from ..metrics import ScalarMeanTracker
 from ..pipeline import PipelineStage
-from ..shares import evenly_distribute_count_into_bins
 from .building import build_model, environment_of_stage, load_model
 from .changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
 from .checkpoint import Checkpoint, Stateful, checkpoint_name, save_checkpoint
 from .collector import RolloutCollector
+from .dealing import deal
 from .early_stopping import StageCriterion
 from .environments import build_environments
 from .failures import FailureBudget
@@ -77,10 +77,9 @@ class Trainer:
             name: built(loss) if isinstance(loss, Builder) else loss
             for name, loss in self.pipeline.named_losses.items()
         }
-        shares = evenly_distribute_count_into_bins(self.experiment.num_envs, self.workers.world_size)
-        self.environments_per_worker = shares
-        first = sum(shares[: self.workers.rank])
-        self.indices = range(first, first + shares[self.workers.rank])
+        dealt = deal(self.experiment.num_envs, self.workers.world_size)
+        self.environments_per_worker = [len(indices) for indices in dealt]
+        self.indices = dealt[self.workers.rank]
         self.description = describe(self.experiment)
         self.changes: list[Change] = []  # since the checkpoint was written
         self.progress = Progress()

@@ -7,6 +7,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from tests.cli.conftest import TINY, Trainctl
 
+ROOT = Path(__file__).parents[2]
 BROKEN = Path(__file__).parents[1] / "core" / "broken"
 
 
@@ -111,3 +112,22 @@ def test_the_settings_of_a_run_are_fixed(trainctl: Trainctl, finished: Path) -> 
     said = trainctl("inspect-pipeline", "runs/first", "--set", "steps=3")
     assert said.code == 2
     assert "the settings of a run are fixed" in said.err
+
+
+def test_what_each_worker_gets(trainctl: Trainctl) -> None:
+    words = ("inspect-pipeline", ROOT / "experiments" / "cartpole_ppo.py", "--set", "num_envs=7", "--nproc", 2)
+    first, second = trainctl(*words, "--json").document["workers"]
+    assert (first["environments"], second["environments"]) == ([0, 1, 2, 3], [4, 5, 6])
+    assert first["batches"] == [{"stage": "ppo", "rollout": 512, "minibatch": 128}]
+    assert second["batches"] == [{"stage": "ppo", "rollout": 384, "minibatch": 96}]
+    seeds = [*first["seeds"], *second["seeds"]]
+    assert len(set(seeds)) == 7
+    assert trainctl(*words).out.splitlines()[-4:] == [
+        "workers      2, environments 7 = 1 × 4 + 1 × 3",
+        "batch        ppo: rollout 896 = 1 × 512 + 1 × 384 steps, minibatch 224 = 1 × 128 + 1 × 96",
+        f"worker 0     environments 0 to 3, their first episodes' seeds {' '.join(map(str, seeds[:4]))}",
+        f"worker 1     environments 4 to 6, their first episodes' seeds {' '.join(map(str, seeds[4:]))}",
+    ]
+    too_many = trainctl(*words[:-1], 8)
+    assert too_many.code == 2
+    assert "7 environments cannot be dealt to 8 workers" in too_many.err
