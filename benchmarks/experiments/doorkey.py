@@ -19,16 +19,16 @@ def doorkey() -> gymnasium.Env[Any, Any]:
     return SuccessMetric(TokenizedMission(gymnasium.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True)))
 
 
-def experiment(steps: int = 102_400, num_envs: int = 16, processes: int = 0) -> Experiment:
+def experiment(steps: int = 153_600, num_envs: int = 16, processes: int = 0) -> Experiment:
     return Experiment(
         environment=doorkey,
         num_envs=num_envs,
         environment_processes=processes,
         model=Builder(MiniGridActorCritic, {"cell_size": 16}),
         pipeline=TrainingPipeline(
-            named_losses={"ppo": Builder(PPO, {"clip_range": 0.2, "entropy_coefficient": 0.01})},
+            named_losses={"ppo": Builder(PPO, {"clip_range": 0.2, "entropy_coefficient": 0.02})},
             pipeline_stages=[PipelineStage(loss_names=["ppo"], max_stage_steps=steps)],
-            optimizer_builder=Builder(torch.optim.Adam, {"lr": 1e-3}),
+            optimizer_builder=Builder(torch.optim.Adam, {"lr": 5e-4}),
             num_steps=64,
             num_mini_batch=4,
             update_repeats=4,

@@ -172,6 +172,11 @@ def local_rank(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("LOCAL_RANK", "0"))
 
 
+def workers_here(environment: Mapping[str, str] = os.environ) -> int:
+    """How many workers share this machine, and its cores."""
+    return int(environment.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @contextmanager
 def worker_group(device: torch.device, timeout: float = 600.0) -> Iterator[WorkerGroup]:
     """The group this process belongs to, as the launcher's environment variables say; a group of one without any.

@@ -15,6 +15,7 @@ from gymnasium.vector import VectorEnv
 from ...environment_ids import register_environment
 from ...errors import ExperimentError, TrainctlError
 from ...experiment import EnvironmentSource
+from ..workers import workers_here
 from .environments import Environments
 from .processes import ProcessEnvironments
 from .serial import SerialEnvironments
@@ -62,11 +63,12 @@ def build_environments(
 
 
 def worthwhile_processes(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> int:
-    """How many child processes to deal environments to: one for each core where a step costs enough, else none.
+    """How many child processes to deal environments to: one for each of this worker's cores where a step costs
+    enough, else none.
 
     Measured with a few random steps. The outcome of a training does not depend on it, only its speed.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) // workers_here()
     if min(cores, num_envs) < 2:
         return 0
     env = make()

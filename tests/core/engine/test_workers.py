@@ -86,6 +86,50 @@ answer += [alone.item(), [p.grad.tolist() for p in model.parameters()]]
         assert gradients[1] == pytest.approx(expected[1], rel=1e-12)
 
 
+UNEVEN = """
+import numpy as np
+from gymnasium import spaces
+from tests.toys import resolved
+from trainctl.core.engine.rollout import Rollout
+from trainctl.core.engine.weighing import Gradients, WeightedLoss
+from trainctl.core.engine.weights import Weights
+from trainctl.core.engine.workers import SingleWorker
+from trainctl.losses import PPO
+from trainctl.models import MLPActorCritic
+SPACES = spaces.Box(-1, 1, (3,)), spaces.Discrete(2)
+def gradient(columns, group):
+    data = np.random.default_rng(0)
+    draw = lambda *shape: torch.from_numpy(data.normal(size=shape).astype("float32"))[:, columns]
+    rollout = Rollout(5, len(columns), SPACES, torch.device("cpu"))
+    rollout.host_observations[:] = draw(6, 7, 3).numpy()
+    rollout.host_rewards[:] = draw(5, 7).numpy()
+    rollout.host_flags["valid"][:] = (np.arange(35).reshape(5, 7) % 4 > 0)[:, columns]
+    rollout.finish(has_expert=False)
+    values = draw(6, 7)
+    rollout.fields |= {"values": values[:5], "log_probs": draw(5, 7) / 9 - 0.7, "bootstrap_value": values[5]}
+    rollout.fields |= {"final_values": draw(5, 7)}
+    rollout.compute_returns(resolved(), group)
+    torch.manual_seed(0)
+    model = MLPActorCritic(*SPACES, hidden_sizes=(4,))
+    weights = Weights(model)
+    batch, = rollout.minibatches(1, data, 0)
+    weighed = Gradients(model, weights, [WeightedLoss("ppo", 1.0, PPO())])(batch)
+    loss = weights.average(weighed.total, batch.size, group)
+    return [batch.size, loss.item(), torch.cat([p.grad.flatten() for p in weights.parameters]).tolist()]
+own = range(4) if workers.rank == 0 else range(4, 7)
+answer = [gradient(list(own), workers), gradient(list(range(7)), SingleWorker())]
+"""
+
+
+def test_seven_environments_on_two_workers_give_the_gradient_of_one() -> None:
+    found = in_workers(2, UNEVEN)
+    assert [own[0] for own, _ in found] == [15, 11]
+    for (_, loss, gradient), (size, alone, expected) in found:
+        assert size == 26
+        assert loss == pytest.approx(alone, rel=1e-5)
+        assert gradient == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_what_is_not_finite_on_one_worker_is_not_finite_on_all() -> None:
     body = """
 from trainctl.core.engine.weights import Weights

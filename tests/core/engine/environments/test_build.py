@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import gymnasium
@@ -9,6 +11,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from tests.toys import CountingEnv
 from trainctl.core.builder import Builder
 from trainctl.core.engine.environments import build_environments
+from trainctl.core.engine.environments.build import worthwhile_processes
 from trainctl.core.engine.environments.serial import SerialEnvironments
 from trainctl.core.engine.environments.vector import VectorEnvironments
 from trainctl.core.errors import ExperimentError, UsageError
@@ -65,3 +68,19 @@ def test_what_gives_no_environment_is_an_error_of_the_experiment(source: Any, me
 def test_an_error_made_for_the_user_is_passed_on() -> None:
     with pytest.raises(UsageError, match="not here"):
         build_environments(refuses, range(2), 1, "environment")
+
+
+class SlowEnv(CountingEnv):
+    def step(self, action: Any) -> Any:
+        time.sleep(0.001)
+        return super().step(action)
+
+
+def test_processes_are_for_slow_environments_and_for_the_cores_a_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    assert worthwhile_processes(CountingEnv, 1) == 0
+    assert worthwhile_processes(SlowEnv, 3) == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert worthwhile_processes(SlowEnv, 3) == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert worthwhile_processes(SlowEnv, 3) == 0
