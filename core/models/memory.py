@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..batch import Memory
 from ..errors import ExperimentError, did_you_mean
+from .recurrence import GRUSequence, LSTMSequence
 
 
 class MemoryModule(nn.Module, ABC):
@@ -47,9 +49,8 @@ class NoMemory(MemoryModule):
 class _RecurrentMemory(MemoryModule):
     """One recurrent layer, stepped through time.
 
-    A loop over cells and not nn.GRU or nn.LSTM over the stretches between resets: with resets every 20 steps in each
-    of 16 environments it is the faster one on a CPU, and acting (T = 1) and learning do the same arithmetic.
-    Weights are orthogonal and biases zero, as in CleanRL's `ppo_atari_lstm.py`.
+    Not nn.GRU or nn.LSTM over the stretches between resets: with resets every 20 steps in each of 16 environments a
+    loop is the faster one on a CPU. Weights are orthogonal and biases zero, as in CleanRL's `ppo_atari_lstm.py`.
     """
 
     memory_size: int
@@ -67,15 +68,18 @@ class _RecurrentMemory(MemoryModule):
     def forward(self, features: Tensor, memory: Memory, masks: Tensor) -> tuple[Tensor, Memory]:
         if memory is None:
             memory = features.new_zeros(features.shape[1], self.memory_size)
-        weights = (self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden)
-        outputs = []
-        for step, mask in zip(features.unbind(), masks.unsqueeze(-1).unbind(), strict=True):
-            memory = self.step(step, memory * mask, weights)
-            outputs.append(memory[:, : self.output_size])
-        return torch.stack(outputs), memory
+        if len(features) == 1 and not torch.is_grad_enabled():  # acting
+            memory = self.step(features[0], memory * masks[0].unsqueeze(-1))
+            return memory[None, :, : self.output_size], memory
+        gates = F.linear(features, self.weight_input, self.bias_input)
+        return self.sequence(gates, memory, masks.unsqueeze(-1))
 
-    def step(self, features: Tensor, memory: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    def step(self, features: Tensor, memory: Tensor) -> Tensor:
         """The memory (B, M) after one step with features (B, input_size); its first part is the output."""
+        raise NotImplementedError
+
+    def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs of all steps and the memory after the last, from what the inputs say to the gates."""
         raise NotImplementedError
 
     def initial_memory(self, num_environments: int) -> Tensor:
@@ -89,8 +93,13 @@ class GRUMemory(_RecurrentMemory):
         super().__init__(input_size, hidden_size, gates=3)
         self.memory_size = hidden_size
 
-    def step(self, features: Tensor, memory: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    def step(self, features: Tensor, memory: Tensor) -> Tensor:
+        weights = (self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden)
         return torch.gru_cell(features, memory, *weights)
+
+    def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Tensor = GRUSequence.apply(gates, memory, masks, self.weight_hidden, self.bias_hidden)
+        return outputs, outputs[-1]
 
 
 class LSTMMemory(_RecurrentMemory):
@@ -100,8 +109,13 @@ class LSTMMemory(_RecurrentMemory):
         super().__init__(input_size, hidden_size, gates=4)
         self.memory_size = 2 * hidden_size
 
-    def step(self, features: Tensor, memory: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    def step(self, features: Tensor, memory: Tensor) -> Tensor:
+        weights = (self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden)
         return torch.cat(torch.lstm_cell(features, memory.chunk(2, dim=-1), *weights), dim=-1)
+
+    def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, cell = LSTMSequence.apply(gates, memory, masks, self.weight_hidden, self.bias_hidden)
+        return outputs, torch.cat([outputs[-1], cell], dim=-1)
 
 
 MEMORIES = {"gru": GRUMemory, "lstm": LSTMMemory}
