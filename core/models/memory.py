@@ -98,7 +98,9 @@ class GRUMemory(_RecurrentMemory):
         return torch.gru_cell(features, memory, *weights)
 
     def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        outputs: Tensor = GRUSequence.apply(gates, memory, masks, self.weight_hidden, self.bias_hidden)
+        outputs: Tensor = GRUSequence.apply(  # type: ignore[no-untyped-call]
+            gates, memory, masks, self.weight_hidden, self.bias_hidden
+        )
         return outputs, outputs[-1]
 
 
@@ -114,7 +116,9 @@ class LSTMMemory(_RecurrentMemory):
         return torch.cat(torch.lstm_cell(features, memory.chunk(2, dim=-1), *weights), dim=-1)
 
     def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, cell = LSTMSequence.apply(gates, memory, masks, self.weight_hidden, self.bias_hidden)
+        outputs, cell = LSTMSequence.apply(  # type: ignore[no-untyped-call]
+            gates, memory, masks, self.weight_hidden, self.bias_hidden
+        )
         return outputs, torch.cat([outputs[-1], cell], dim=-1)
 
 

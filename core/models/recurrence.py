@@ -27,22 +27,22 @@ class GRUSequence(torch.autograd.Function):
     def forward(ctx: Any, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         size, transposed = memory.shape[-1], weight.t()
         both, fresh = gates.split([2 * size, size], dim=-1)
-        before, switches, hidden_new, new, outputs = [], [], [], [], []
+        stores: tuple[list[Tensor], ...] = ([], [], [], [], [])
         for switch_input, new_input, mask in zip(both.unbind(), fresh.unbind(), masks.unbind(), strict=True):
             memory = memory * mask
             switch_hidden, own = torch.addmm(bias, memory, transposed).split([2 * size, size], dim=-1)
             switch = torch.sigmoid(switch_input + switch_hidden)
             reset, update = switch.chunk(2, dim=-1)
             candidate = torch.tanh(torch.addcmul(new_input, reset, own))
-            before.append(memory)
-            memory = torch.lerp(candidate, memory, update)
-            for store, value in ((switches, switch), (hidden_new, own), (new, candidate), (outputs, memory)):
+            before, memory = memory, torch.lerp(candidate, memory, update)
+            for store, value in zip(stores, (before, switch, own, candidate, memory), strict=True):
                 store.append(value)
-        ctx.save_for_backward(*map(torch.stack, (before, switches, hidden_new, new)), masks, weight)
-        return torch.stack(outputs)
+        *kept, outputs = map(torch.stack, stores)
+        ctx.save_for_backward(*kept, masks, weight)
+        return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, Tensor, Tensor]:
         before, switches, hidden_new, new, masks, weight = ctx.saved_tensors
         reset, update = switches.chunk(2, dim=-1)
@@ -50,7 +50,7 @@ class GRUSequence(torch.autograd.Function):
         to_update = (before - new) * update * (1 - update)
         to_reset = hidden_new * reset * (1 - reset)
         steps = (gradient, to_new, to_update, to_reset, reset, update, masks)
-        of_memory, from_input, from_hidden = torch.zeros_like(gradient[0]), [], []
+        of_memory, from_input, from_hidden = torch.zeros_like(gradient[0]), list[Tensor](), list[Tensor]()
         for own, new_factor, update_factor, reset_factor, is_reset, is_update, mask in zip(
             *(step.unbind()[::-1] for step in steps), strict=True
         ):
@@ -80,25 +80,24 @@ class LSTMSequence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         transposed = weight.t()
         output, cell = memory.chunk(2, dim=-1)
-        outputs_before, cells_before, activations, squashed, outputs = [], [], [], [], []
+        stores: tuple[list[Tensor], ...] = ([], [], [], [], [])
         for given, mask in zip(gates.unbind(), masks.unbind(), strict=True):
             output, cell = output * mask, cell * mask
             let_in, keep, candidate, let_out = (given + torch.addmm(bias, output, transposed)).chunk(4, dim=-1)
             let_in, keep, let_out = torch.sigmoid(let_in), torch.sigmoid(keep), torch.sigmoid(let_out)
             candidate = torch.tanh(candidate)
-            outputs_before.append(output)
-            cells_before.append(cell)
-            cell = torch.addcmul(keep * cell, let_in, candidate)
-            tanh_cell = torch.tanh(cell)
+            cell_before, cell = cell, torch.addcmul(keep * cell, let_in, candidate)
+            output_before, tanh_cell = output, torch.tanh(cell)
             output = let_out * tanh_cell
-            activations.append(torch.stack([let_in, keep, candidate, let_out]))
-            squashed.append(tanh_cell)
-            outputs.append(output)
-        ctx.save_for_backward(*map(torch.stack, (outputs_before, cells_before, activations, squashed)), masks, weight)
-        return torch.stack(outputs), cell
+            gate = torch.stack([let_in, keep, candidate, let_out])
+            for store, value in zip(stores, (output_before, cell_before, gate, tanh_cell, output), strict=True):
+                store.append(value)
+        *kept, outputs = map(torch.stack, stores)
+        ctx.save_for_backward(*kept, masks, weight)
+        return outputs, cell
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, of_cell: Tensor) -> tuple[Tensor, Tensor, None, Tensor, Tensor]:
         outputs_before, cells_before, activations, squashed, masks, weight = ctx.saved_tensors
         let_in, keep, candidate, let_out = activations.unbind(dim=1)
@@ -113,7 +112,7 @@ class LSTMSequence(torch.autograd.Function):
         to_cell = let_out * (1 - squashed.square())
         to_let_out = squashed * let_out * (1 - let_out)
         steps = (gradient, from_cell, to_cell, to_let_out, keep, masks)
-        of_output, of_gates = torch.zeros_like(gradient[0]), []
+        of_output, of_gates = torch.zeros_like(gradient[0]), list[Tensor]()
         for own, cell_factors, cell_factor, out_factor, is_kept, mask in zip(
             *(step.unbind()[::-1] for step in steps), strict=True
         ):
