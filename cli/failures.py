@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ..core.errors import ExperimentError, Fault, Location, TrainctlError, is_ours_or_python
-
-_INSTALLED = {"site-packages", "dist-packages"}
+from ..core.errors import ExperimentError, Fault, Location, TrainctlError, is_library
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,6 @@ def users_line(error: BaseException) -> Location | None:
     """The innermost line of the traceback that is neither trainctl's nor an installed library's."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         module, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
-        if not (module == "__main__" or is_ours_or_python(module) or _INSTALLED & set(Path(file).parts)):
+        if module != "__main__" and not is_library(module, file):
             return Location(file, line)
     return None

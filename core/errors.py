@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FunctionType
 
 
@@ -177,15 +178,16 @@ def refuse(faults: Iterable[Fault]) -> None:
 
 
 def where() -> Location | None:
-    """The innermost line outside trainctl on the call stack: the line of the user's code that led here.
+    """The innermost line of the user's code on the call stack: the one that led here.
 
     None where a command, not the user's code, led here.
     """
     frame = sys._getframe(1)
     while frame is not None and not frame.f_globals.get("__name__", "").startswith("trainctl.cli."):
+        module, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
         # "<string>": the __init__ that dataclasses generate
-        if not is_ours_or_python(frame.f_globals.get("__name__", "")) and frame.f_code.co_filename != "<string>":
-            return Location(frame.f_code.co_filename, frame.f_lineno)
+        if not is_library(module, file) and file != "<string>":
+            return Location(file, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -194,6 +196,11 @@ def is_ours_or_python(module: str) -> bool:
     """Whether a module of this name is a part of trainctl or of Python's standard library."""
     package = module.partition(".")[0]
     return package == "trainctl" or package in sys.stdlib_module_names
+
+
+def is_library(module: str, file: str) -> bool:
+    """Whether code of this module and file is trainctl's, Python's own or an installed package's: not the user's."""
+    return is_ours_or_python(module) or not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
 def shown(value: object) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from .errors import ExperimentError, Fault, Location, did_you_mean, is_ours_or_python
+from .errors import ExperimentError, Fault, Location, did_you_mean, is_library
 
 _EXTRAS = {"minigrid": "minigrid", "ale_py": "atari", "mujoco": "mujoco", "minari": "demos", "optuna": "sweep"}
 _HOMES = ("trainctl", "trainctl.losses", "trainctl.models")
@@ -38,10 +38,7 @@ def users_code(file: Path) -> Iterator[None]:
 
 def is_users(module: str, file: str | None, folder: Path) -> bool:
     """Whether a module is the user's own: in the experiment's folder, and not installed there."""
-    if not isinstance(file, str) or is_ours_or_python(module):
-        return False
-    path = Path(file)
-    return path.is_relative_to(folder) and not {"site-packages", "dist-packages"} & set(path.parts)
+    return isinstance(file, str) and not is_library(module, file) and Path(file).is_relative_to(folder)
 
 
 def fault_of(error: BaseException, file: Path) -> Fault:

@@ -6,6 +6,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from trainctl import ExperimentError, LinearDecay, TrainctlError
 from trainctl.core import errors
@@ -101,6 +102,12 @@ def test_where_skips_what_python_itself_runs() -> None:
     declaration()
     assert found[0] is not None
     assert found[0].file == __file__
+
+
+def test_where_skips_what_is_installed() -> None:
+    found = torch.no_grad()(where)()  # the decorator's frame lies between
+    assert found is not None
+    assert found.file == __file__
 
 
 def test_an_argument_is_found_on_its_own_line_in_the_call_that_begins_on_the_line(tmp_path: Path) -> None:
