@@ -49,6 +49,9 @@ def run(
         Path | None,
         typer.Option(metavar="RUN|CHECKPOINT", help="Begin with these weights; all else is new.", show_default=False),
     ] = None,
+    from_stage: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Leave out the stages before this one.", show_default=False)
+    ] = None,
     keep: Annotated[
         int | None,
         typer.Option(
@@ -104,12 +107,14 @@ def run(
         words += ["--histograms"] if histograms else []
         words += ["--films"] if films else []
         words += ["--init-from", str(init_from)] if init_from is not None else []
+        words += ["--from-stage", from_stage] if from_stage is not None else []
         train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
     from .training import train
 
     fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
 
     def begin(display: Display, request: StopRequest) -> Outcome:
+        from ..core.engine.adjustments import Adjustments
         from ..core.engine.launch import start
         from ..core.engine.options import RunOptions
 
@@ -128,6 +133,7 @@ def run(
             wandb=None if wandb is None else wandb.value,
             histograms=histograms,
             films=films,
+            adjustments=Adjustments(first_stage=from_stage),
             fleet=fleet,
         )
         return start(options, display, ["trainctl", *sys.argv[1:]], request)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,19 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
 class Command:
-    """A command that runs in the folder, in a process group of its own. What it says is in `log`."""
+    """A command that runs in the folder, in a process group of its own. What it says is in files there.
 
-    def __init__(self, folder: Path, *words: object) -> None:
+    environment: variables that it finds besides those of the tests.
+    """
+
+    def __init__(self, folder: Path, *words: object, environment: Mapping[str, str] | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        self.log = folder / f"log-{len(list(folder.glob('log-*.txt')))}.txt"
-        arguments = (folder, self.log, [str(word) for word in words])
+        number = len(list(folder.glob("err-*.txt")))
+        self.out, self.err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
+        self.out.touch()
+        self.err.touch()
+        arguments = (folder, self.out, self.err, dict(environment or {}), [str(word) for word in words])
         self.process: ForkServerProcess = context.Process(target=_command, args=arguments)
         self.process.start()
 
@@ -57,7 +63,8 @@ class Command:
         self.wait_until(lambda: bool(_caught(self.pid) >> (signal.SIGUSR1 - 1) & 1))
 
     def said(self) -> str:
-        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+        """What it has written to stdout and to stderr."""
+        return "".join(path.read_text("utf-8", "replace") for path in (self.out, self.err))
 
 
 def _caught(pid: int) -> int:
@@ -69,12 +76,12 @@ def _caught(pid: int) -> int:
     return int(status.split("SigCgt:")[1].split()[0], 16)
 
 
-def _command(folder: Path, log: Path, words: list[str]) -> None:
+def _command(folder: Path, out: Path, err: Path, environment: dict[str, str], words: list[str]) -> None:
     os.setpgid(0, 0)
     os.chdir(folder)
-    heard = os.open(log, os.O_WRONLY | os.O_CREAT)
-    os.dup2(heard, 1)
-    os.dup2(heard, 2)
+    os.environ.update(environment)
+    os.dup2(os.open(out, os.O_WRONLY), 1)
+    os.dup2(os.open(err, os.O_WRONLY), 2)
     from trainctl.cli.app import main
 
     try:

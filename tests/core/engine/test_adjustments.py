@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
+import gymnasium
 import pytest
 import torch
 
 from trainctl import Builder, Experiment, PipelineStage, TrainingPipeline
 from trainctl.core.engine.adjustments import NO_ADJUSTMENTS, Adjustments
+from trainctl.core.errors import UsageError
 from trainctl.losses import PPO
 from trainctl.models import MLPActorCritic
+
+
+def room() -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1")
 
 
 def experiment() -> Experiment:
@@ -81,6 +89,24 @@ def test_intervals_are_in_force_in_every_stage() -> None:
     assert adjusted.pipeline.stage_names() == ["first", "second", "ppo"]
 
 
+def test_stages_are_left_out_and_what_is_left_keeps_name_and_environment() -> None:
+    written = experiment()
+    stages = [replace(stage, name=None) for stage in written.pipeline]
+    stages[0] = replace(stages[0], environment=room)
+    written = replace(written, pipeline=replace(written.pipeline, pipeline_stages=stages))
+    left = Adjustments(first_stage="ppo-2", extend_steps=1).apply(written)
+    assert left.pipeline.stage_names() == ["ppo-2", "ppo-3"]
+    assert budgets(left) == [500, 201]
+    assert [stage.environment for stage in left.pipeline] == [room, None]
+    first = Adjustments(first_stage="ppo-1").apply(written)
+    assert budgets(first) == [300, 500, 200]
+
+
+def test_a_first_stage_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"there is no stage 'frist'\n.*did you mean 'first'"):
+        Adjustments(first_stage="frist").apply(experiment())
+
+
 def test_what_run_json_holds_gives_the_same_adjustments() -> None:
-    adjustments = Adjustments(extend_steps=3, total_steps=4, save_interval=5)
+    adjustments = Adjustments(extend_steps=3, total_steps=4, save_interval=5, first_stage="first")
     assert Adjustments(**json.loads(json.dumps(adjustments.to_json()))) == adjustments
