@@ -34,6 +34,11 @@ bench: .venv/.installed-dev
 soak: .venv/.installed-dev
 	$(BIN)/python -m pytest -m soak
 
+# the pictures of the README, from trainings made for them; needs tmux and Chromium
+pictures: .venv/.installed-dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,plot,sweep]"
+	$(BIN)/python docs/pictures.py
+
 # remove what was built and cached; runs/ and .venv stay
 clean:
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -50,4 +55,4 @@ clean:
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch .venv/.installed-run $@
 
-.PHONY: run test check fix bench soak clean
+.PHONY: run test check fix bench soak pictures clean

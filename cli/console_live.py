@@ -109,7 +109,7 @@ class LiveDisplay(QuietDisplay):
         width = self._console.width
         elapsed = duration(time.monotonic() - self._began)
         lines: list[Line] = [[(str(self.directory), "bold"), (f"  {self._message}  {elapsed}", "")]]
-        stages = self._visible_stages()
+        stages = [*self._visible_stages(), *self._all_stages()]
         names = min(max(cell_len(stage.name) for stage in stages), _NAME_WIDTH)
         lines += [_stage_line(stage, names, width) for stage in stages]
         if self._groups:
@@ -121,6 +121,17 @@ class LiveDisplay(QuietDisplay):
         lines = [self._stage(index, name, budget) for index, (name, budget) in enumerate(self._stages)]
         first = max(0, min(self._progress.stage_index - _MOST_STAGES // 2, len(lines) - _MOST_STAGES))
         return lines[first : first + _MOST_STAGES]
+
+    def _all_stages(self) -> list[StageLine]:
+        """The pipeline as a whole, where it has several stages; its budget is known when those of all stages are."""
+        if len(self._stages) == 1:
+            return []
+        each = [self._stage(index, name, budget).budget for index, (name, budget) in enumerate(self._stages)]
+        known = [budget for budget in each if budget is not None]
+        budget = sum(known) if len(known) == len(each) else None
+        steps = self._progress.total_steps
+        left = "" if budget is None else f"{self._time_for(budget - steps)} left"
+        return [StageLine(" ", "all", steps, budget, left, "bold")]
 
     def _stage(self, index: int, name: str, declared: Any) -> StageLine:
         progress = self._progress
@@ -145,7 +156,7 @@ class LiveDisplay(QuietDisplay):
         values = [_value(tag, means[tag]) for tag in tags]
         value_width = max(map(len, values))
         trend_width = _TREND + 1 if any(tag in self._trends for tag in tags) else 0
-        name_width = min(max(map(cell_len, names)), _GROUP_WIDTH - value_width - trend_width - 3)
+        name_width = min(max(map(cell_len, names)), _GROUP_WIDTH - value_width - trend_width - 2)
         lines: list[Line] = [[(name.replace("_", " "), "bold")]]
         for tag, own, value in zip(tags, names, values, strict=True):
             pieces = [(set_cell_size(own, name_width), "dim"), (f" {value:>{value_width}}", "")]

@@ -1,4 +1,7 @@
-"""What the documents show is run: commands in order, in an empty folder, and snippets as they stand."""
+"""What the documents show is run: commands in order, in an empty folder, and snippets as they stand.
+
+A snippet whose docstring begins with `NAME.py: ` is that file for the commands of its document.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.kill.processes import Command
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,6 +37,9 @@ WITH_COMMANDS = [document for document in DOCUMENTS if commands(document)]
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
 def test_every_command_of_a_document_works_in_the_order_shown(document: Path, tmp_path: Path) -> None:
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    for snippet in blocks(document, "python"):
+        if name := re.match(r'"""(\w+\.py): ', snippet):
+            (tmp_path / name[1]).write_text(snippet)
     for command in commands(document):
         program, *arguments = shlex.split(command)
         if program == "make":
@@ -46,16 +54,8 @@ def test_every_command_of_a_document_works_in_the_order_shown(document: Path, tm
 
 def run(arguments: list[str], folder: Path) -> None:
     """`trainctl ARGUMENTS` in the folder."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.run(
-        [sys.executable, "-m", "trainctl", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, f"trainctl {' '.join(arguments)}\n{process.stderr[-3000:]}"
+    command = Command(folder, *arguments, environment={"PYTHONPATH": str(ROOT)})
+    assert command.wait(240) == 0, f"trainctl {' '.join(arguments)}\n{command.said()[-3000:]}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from .run_groups import Group, equal_steps
+from .run_groups import Group, common_steps
 
-POINTS = 100
+POINTS = 200
+"""At most so many of a curve are drawn."""
 
 
 def plot(groups: Sequence[Group], metric: str, path: Path) -> None:
@@ -24,7 +25,7 @@ def plot(groups: Sequence[Group], metric: str, path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for group in groups:
-        found = [(step, at) for step in equal_steps([group], metric, POINTS) if (at := group.at(metric, step))]
+        found = [(step, at) for step in common_steps(group, metric, POINTS) if (at := group.at(metric, step))]
         steps = [step for step, _ in found]
         axes.plot(steps, [at.mean for _, at in found], label=f"{group.label} ({len(group.runs)})")
         bands = [at.mean_ci95 or (at.mean, at.mean) for _, at in found]

@@ -95,6 +95,15 @@ def equal_steps(groups: Sequence[Group], metric: str, points: int) -> list[int]:
     return sorted({reached * number // points for number in range(1, points + 1)})
 
 
+def common_steps(group: Group, metric: str, points: int) -> list[int]:
+    """Steps at which runs of the group closed an interval and that all of them have reached; at most so many."""
+    curves = [curve for run in group.runs if (curve := run.curves.get(metric))]
+    reached = min((curve[-1][0] for curve in curves), default=0)
+    found = sorted({step for curve in curves for step, _ in curve if step <= reached})
+    every = -(-len(found) // points) or 1
+    return found[::-every][::-1]
+
+
 def setting_changes(one: Group, other: Group) -> list[Change]:
     """What differs in the settings in force."""
     return list(changes(one.runs[0].description, other.runs[0].description))

@@ -27,7 +27,8 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 BINS = 64  # of a histogram
 OVERVIEW = {
     "overview": {
-        "episodes": ["Multiline", ["episode/return$", "valid/return$", "episode/length$"]],
+        "return": ["Multiline", ["episode/return$", "valid/return$"]],
+        "length of episodes": ["Multiline", ["episode/length$", "valid/length$"]],
         "losses": ["Multiline", ["loss/.*"]],
         "policy": ["Multiline", ["train/approx_kl$", "train/entropy$", "train/clip_fraction$"]],
         "speed": ["Multiline", ["speed/steps_per_second$"]],
