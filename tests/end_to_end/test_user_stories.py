@@ -115,6 +115,7 @@ def test_3_demonstrations_mixed_into_ppo(terminal: Terminal) -> None:
 
 def test_4_a_cluster_that_takes_the_machine_away(terminal: Terminal) -> None:
     """Jonas submits the same command again, and sees how often."""
+    assert "#SBATCH --time=4:00:00" in terminal.type("trainctl slurm-script door.py --time 4:00:00")
     command = "trainctl run door.py --name nav --set steps=400_000 --set learning_rate=1e-5 --quiet"
     process = terminal.begin(command)
     process.wait_until(lambda: bool(checkpoints(terminal.folder, "nav")))
@@ -187,6 +188,7 @@ print(env.action_space.contains(policy.act(observation)))
 @pytest.mark.soak
 def test_10_from_a_laptop_to_several_workers(terminal: Terminal) -> None:
     """The same file on one worker and on two: the same step counts, and lessons that stop early."""
+    assert "worker" in terminal.type("trainctl inspect-pipeline door.py --nproc 2")
     terminal.type("trainctl run door.py --name laptop")
     terminal.type("trainctl run door.py --nproc 2 --name cluster")
     for name in ("laptop", "cluster"):
