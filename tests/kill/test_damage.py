@@ -104,10 +104,14 @@ class Attack:
         return Path.write_text, (Path("executed"), "executed")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "training.pt", "worker-0.pt", MANIFEST])
+FILES = ["model.safetensors", "training.pt", "worker-0.pt", MANIFEST]
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("words", [["resume", "--checkpoint"], ["evaluate", "--checkpoint"], ["checkpoint", "verify"]])
 def test_code_in_a_file_is_never_executed(words: list[str], name: str, folder: Path) -> None:
     newest = run_of(folder, "first").checkpoints / checkpoints(folder, "first")[-1]
+    assert {path.name for path in newest.iterdir()} == set(FILES)
     (newest / name).write_bytes(pickle.dumps(Attack()))
     command = Command(folder, *words, newest)
     assert command.wait() == 3
