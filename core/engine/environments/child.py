@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from ...errors import EnvironmentFailure, TrainctlError
 from ...tree import map_tree
 from ..signals import SIGNALS, die_with_parent
+from .channel import Channel, shared_array
 from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words
 from .spaces import action_layout, allocate, observation_layout
@@ -30,15 +30,15 @@ class SharedStep:
 
     def __init__(self, example: SerialEnvironments, num_envs: int) -> None:
         def layout(leaf: np.ndarray) -> np.ndarray:
-            return _shared((num_envs, *leaf.shape), leaf.dtype)
+            return shared_array((num_envs, *leaf.shape), leaf.dtype)
 
         space = example.action_space
-        terminated, truncated, valid = (_shared((num_envs,), np.dtype(bool)) for _ in range(3))
+        terminated, truncated, valid = (shared_array((num_envs,), np.dtype(bool)) for _ in range(3))
         observations = map_tree(layout, observation_layout(example.observation_space))
-        self.row = Row(_shared((num_envs,), np.dtype(np.float32)), terminated, truncated, valid, observations)
-        self.actions = _shared((num_envs, *(space.shape or ())), np.dtype(space.dtype))
-        self.stepping = _shared((num_envs,), np.dtype(bool))
-        self.episodes = _shared((num_envs,), np.dtype(np.int64))
+        self.row = Row(shared_array((num_envs,), np.dtype(np.float32)), terminated, truncated, valid, observations)
+        self.actions = shared_array((num_envs, *(space.shape or ())), np.dtype(space.dtype))
+        self.stepping = shared_array((num_envs,), np.dtype(bool))
+        self.episodes = shared_array((num_envs,), np.dtype(np.int64))
 
     def begin(self, actions: np.ndarray) -> None:
         """The actions of the next step are here; its flags are as `Row` wants them beforehand."""
@@ -54,12 +54,6 @@ class SharedStep:
         return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
 
 
-def _shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array of zeros in anonymous memory that forked children share: nothing to name, nothing left behind."""
-    count = int(np.prod(shape))
-    return np.frombuffer(mmap.mmap(-1, max(count * dtype.itemsize, 1)), dtype=dtype, count=count).reshape(shape)
-
-
 class Work(NamedTuple):
     """A share of the environments: where it lies in the group, and what `SerialEnvironments` is built from."""
 
@@ -70,8 +64,8 @@ class Work(NamedTuple):
     purpose: str
 
 
-def serve(connection: Connection, memory: SharedStep, work: Work, not_ours: Sequence[Connection]) -> None:
-    """Do what is asked, (method, argument) -> ("done", result) or ("error", exception), until the pipe is closed."""
+def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[Connection]) -> None:
+    """Do what is asked, (method, argument) -> ("done", result) or ("error", exception), until the channel is closed."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
     die_with_parent()
@@ -80,9 +74,9 @@ def serve(connection: Connection, memory: SharedStep, work: Work, not_ours: Sequ
     share = None
     while True:
         try:
-            method, argument = connection.recv()
+            method, argument = channel.asked()
         except (EOFError, OSError):
-            os._exit(0)  # the parent closed the pipe, or is gone
+            os._exit(0)  # the parent closed it, or is gone
         try:
             share = share or Share(memory, work)
             answer: Any = ("done", getattr(share, method)(argument))
@@ -90,7 +84,7 @@ def serve(connection: Connection, memory: SharedStep, work: Work, not_ours: Sequ
             answer = ("error", error)
         except Exception as error:
             answer = ("error", EnvironmentFailure(f"an environment failed: {in_words(error)}"))
-        connection.send(answer)
+        channel.reply(*answer)
 
 
 class Share(SerialEnvironments):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing
 import os
+import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -20,11 +20,10 @@ from ...errors import EnvironmentFailure
 from ...shares import evenly_distribute_count_into_bins
 from ...tree import Tree, map_tree
 from ..seeding import derived_seed
+from .channel import Channel, fork
 from .child import SharedStep, Work, serve
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .serial import SerialEnvironments, fail
-
-_fork = multiprocessing.get_context("fork")
 
 SECONDS_TO_REPLAY_A_STEP = 1.0
 """How long each step of a long episode may take, beyond the usual time, when it is replayed."""
@@ -186,12 +185,12 @@ class _Child:
         self._start()
 
     def _start(self) -> None:
-        self.connection, theirs = _fork.Pipe()
-        not_ours: list[Connection] = [other.connection for other in self.others if other is not self]
-        arguments = (theirs, self.memory, self.work, [*not_ours, self.connection])
-        self.process: ForkProcess = _fork.Process(target=serve, args=arguments, daemon=True)
+        self.channel = Channel()
+        not_ours: list[Connection] = [other.channel.ours for other in self.others if other is not self]
+        arguments = (self.channel, self.memory, self.work, [*not_ours, self.channel.ours])
+        self.process: ForkProcess = fork.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
-        theirs.close()
+        self.channel.theirs.close()
         # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever
         weakref.finalize(self, _kill, self.process, os.getpid())
 
@@ -203,29 +202,31 @@ class _Child:
     def ask(self, method: str, argument: Any = None) -> None:
         """Have the child call a method of its share; `answer` gives what it returned."""
         with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
-            self.connection.send((method, argument))
+            self.channel.ask(method, argument)
 
     def answer(self, patience: float = 0.0) -> Any:
         """What the last `ask` returned. Raises what the child raised, and `_ChildLost`."""
-        with self._dead_child_is_lost():
-            if not self.connection.poll(self.timeout + patience):
-                raise _ChildLost(f"it has not answered for {self.timeout:g} s: an environment hangs")
-            kind, value = self.connection.recv()
+        late = time.monotonic() + self.timeout + patience
+        try:
+            answer = self.channel.answer(lambda: time.monotonic() > late or not self.process.is_alive())
+        except (EOFError, ConnectionError) as error:
+            self.process.join(1)
+            raise self._lost() from error
+        if answer is None:
+            raise self._lost()
+        kind, value = answer
         if kind == "error":
             raise value
         return value
 
-    @contextlib.contextmanager
-    def _dead_child_is_lost(self) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, ConnectionError) as error:
-            self.process.join(1)
-            raise _ChildLost(f"its process died with exit code {self.process.exitcode}") from error
+    def _lost(self) -> _ChildLost:
+        if self.process.is_alive():
+            return _ChildLost(f"it has not answered for {self.timeout:g} s: an environment hangs")
+        return _ChildLost(f"its process died with exit code {self.process.exitcode}")
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
-        self.connection.close()
+        self.channel.close()
         self.process.join(0.2)
         if self.process.is_alive():
             self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less

@@ -1,0 +1,110 @@
+"""Channel: requests from a parent to a child process and its answers; the most frequent ones need no message."""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+fork = multiprocessing.get_context("fork")
+
+LOOKS = 20
+"""How often a waiting process looks before it begins to offer its core to others in between."""
+
+PATIENCE = 1e-3
+"""Seconds for which it does so before it falls asleep: a sleeper wakes late, by some 50 microseconds."""
+
+NAP = 0.05
+"""Seconds after which a sleeping process makes sure that there still is somebody to wait for."""
+
+
+class Gate:
+    """A counter that one process raises, and that another waits for and lowers. Nobody waits busily for long."""
+
+    def __init__(self) -> None:
+        self._count = fork.Semaphore(0)
+
+    def open(self) -> None:
+        """Let the other process pass, once."""
+        self._count.release()
+
+    def wait(self, in_vain: Callable[[], bool]) -> bool:
+        """Pass as soon as the gate is open. False: it stayed closed, and `in_vain`, asked now and then, said True."""
+        if self._opens_soon():
+            return True
+        while not self._count.acquire(True, NAP):
+            if in_vain():
+                return self._count.acquire(False)  # it may have been opened in between
+        return True
+
+    def _opens_soon(self) -> bool:
+        passes = self._count.acquire
+        if any(passes(False) for _ in range(LOOKS)):
+            return True
+        until = time.perf_counter() + PATIENCE
+        while time.perf_counter() < until:
+            os.sched_yield()
+            if passes(False):
+                return True
+        return False
+
+
+class Channel:
+    """Between a parent (`ask`, `answer`) and its child (`asked`, `reply`), one request at a time.
+
+    A request for the method `WITHOUT_MESSAGE` and an answer that is an empty list are an open gate and nothing more;
+    what all others hold is in the pipe.
+    """
+
+    WITHOUT_MESSAGE = "take_step"
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = fork.Pipe()
+        self._asked, self._answered = Gate(), Gate()
+        self._in_pipe = shared_array((2,), np.dtype(bool))  # the last request, the last answer
+        self._parent = os.getpid()
+
+    def ask(self, method: str, argument: Any) -> None:
+        """Have the child call a method with an argument. Raises OSError if it is dead."""
+        self._in_pipe[0] = method != self.WITHOUT_MESSAGE
+        self._asked.open()  # first, so that somebody empties the pipe
+        if self._in_pipe[0]:
+            self.ours.send((method, argument))
+
+    def answer(self, in_vain: Callable[[], bool]) -> tuple[str, Any] | None:
+        """What the child replied; None if it has not, see `Gate.wait`. Raises EOFError or OSError if it died."""
+        if not self._answered.wait(in_vain):
+            return None
+        kind, value = self.ours.recv() if self._in_pipe[1] else ("done", [])
+        return kind, value
+
+    def asked(self) -> tuple[str, Any]:
+        """The next request, however long it takes. Raises EOFError if the parent is gone, or closed the channel."""
+        if not self._asked.wait(lambda: os.getppid() != self._parent):
+            raise EOFError
+        method, argument = self.theirs.recv() if self._in_pipe[0] else (self.WITHOUT_MESSAGE, None)
+        return method, argument
+
+    def reply(self, kind: str, value: Any) -> None:
+        """Answer the request."""
+        self._in_pipe[1] = kind != "done" or value != []
+        self._answered.open()
+        if self._in_pipe[1]:
+            self.theirs.send((kind, value))
+
+    def close(self) -> None:
+        """The parent needs nothing more: `asked` raises EOFError."""
+        self.ours.close()
+        self._in_pipe[0] = True
+        self._asked.open()
+
+
+def shared_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array of zeros in anonymous memory that forked children share: nothing to name, nothing left behind."""
+    count = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, max(count * dtype.itemsize, 1)), dtype=dtype, count=count).reshape(shape)
