@@ -18,7 +18,8 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
     for path, shape in found.observations.items():
         yield f"              {path + ': ' if path else ''}{shape}"
     yield f"actions       {found.action_space}"
-    yield f"model         {found.parameters:,} parameters"
+    threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
+    yield f"model         {found.parameters:,} parameters, learning with {threads}"
     yield f"memory        {size(found.peak_memory_bytes)} at most so far, in this process"
     yield f"checkpoint    {size(found.checkpoint_bytes)}"
     for stage in found.stages:
@@ -30,6 +31,7 @@ def _stage_lines(stage: StageReport) -> Iterator[str]:
     time = f"{stage.max_stage_steps:,} steps in {duration(stage.seconds)}"
     speed = f"{stage.steps_per_second:,.0f} steps/s"
     yield f"stage         {stage.name}: one rollout is {stage.steps:,} steps, {speed}, so {time}"
+    yield f"environments  {stage.environments}"
     if stage.expert is not None:
         played = "no episode ended"
         if stage.expert.mean_return is not None:

@@ -36,8 +36,9 @@ class Experiment:
     * normalize_rewards: divide rewards by the running standard deviation of the discounted return. Metrics show the
       environment's own rewards.
     * environment_processes: child processes of each worker that step its environments; 0: the worker steps them itself;
-      None: as many as there are cores where a step takes long enough to be worth it. The outcome does not depend on it.
-      An environment that crashes its process or hangs is survived in a child only.
+      None: what is fastest, by a short measurement: the worker alone where steps are cheap, one process for each core
+      where they are not, the worker among them unless all steps together take longer than 10 ms. The outcome does not
+      depend on it. An environment that crashes its process or hangs is survived in a child only.
     * validation: episodes that the model plays now and then while it trains; None: none.
     * environment_timeout: seconds that a step may take in a child before its environments count as hung, > 0.
 

@@ -75,10 +75,18 @@ def train(
     with _attempt(directory, trainer, checkpoint, guarantee) as ended:
         if workers.is_first:
             display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
+            display.note("resources", _resources(trainer), trainer.progress.total_steps)
         with request.listening(), profiled(trainer, profile, directory.path, display.warn):
             ended["status"] = "complete" if trainer.train() else request.status
     workers.barrier()
     return outcome_of(directory, trainer, ended["status"])
+
+
+def _resources(trainer: Trainer) -> str:
+    """Which processes and how many threads do the work; each worker has as many."""
+    threads = trainer.learner.threads
+    learning = f"learning with {threads} thread{'s' if threads > 1 else ''}"
+    return f"environments {trainer.collector.environments.where}, {learning}"
 
 
 @contextlib.contextmanager

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..errors import UsageError
-from .workers import is_one_of_many, local_rank
+from .workers import is_one_of_many, local_rank, workers_here
 
 IMAGE = 4096
 """Bytes of the smallest observation that counts as an image: 64 × 64 in grey."""
+
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""What a container may use: microseconds and the period in which it may use them."""
 
 
 def prepare(device: str, deterministic: bool) -> torch.device:
@@ -61,11 +66,24 @@ def learning_threads(model: nn.Module, observation_bytes: int) -> int:
     out less than a millisecond of work costs more than it saves.
     """
     has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return _cores() if has_convolutions and observation_bytes >= IMAGE and not is_one_of_many() else 1
+    return cores() if has_convolutions and observation_bytes >= IMAGE and not is_one_of_many() else 1
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores() -> int:
+    """How many cores this worker has: those it may run on, as far as its control group lets it (a container's limit
+    counts, not the machine), shared with the workers beside it. At least 1.
+    """
+    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(may, _quota())) // workers_here())
+
+
+def _quota() -> float:
+    """Cores that the control group grants on average; infinite without a limit."""
+    try:
+        granted, period = CPU_LIMIT.read_text().split()
+    except (OSError, ValueError):
+        return math.inf
+    return math.inf if granted == "max" else math.ceil(int(granted) / int(period))
 
 
 def _named(device: str) -> torch.device:

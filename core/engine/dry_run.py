@@ -18,6 +18,7 @@ from ..metrics import LoggingPackage
 from ..pipeline import PipelineStage
 from ..tree import flatten
 from .checkpoint_content import encode_model, encode_state
+from .device import learning_threads
 from .environments import Environments, Episode, Row, action_layout, allocate, observation_layout, to_environment
 from .environments.spaces import from_environment
 from .reporting import NoSink, Sinks
@@ -48,12 +49,14 @@ class StageReport:
     """One rollout of a stage, with all the updates that follow it.
 
     * max_stage_steps: the stage's budget, also where a function says it.
+    * environments: which processes step them, in words.
     * steps, steps_per_second: of the rollout, over all environments. means: tag -> mean, as training would log it.
     * expert: None if the stage asks none.
     """
 
     name: str
     max_stage_steps: int
+    environments: str
     steps: int
     steps_per_second: float
     means: dict[str, float]
@@ -72,6 +75,7 @@ class DryRun:
     * observations: path in the observation ("" if it is one array) -> shape and type.
     * parameters: numbers that are trained. checkpoint_bytes: size of one checkpoint.
     * peak_memory_bytes: the most memory this process has had so far.
+    * threads: with which it learns.
     """
 
     observation_space: str
@@ -80,6 +84,7 @@ class DryRun:
     parameters: int
     checkpoint_bytes: int
     peak_memory_bytes: int
+    threads: int
     stages: list[StageReport]
 
     @property
@@ -113,8 +118,15 @@ class _Rehearsal(Trainer):
         self._budgets: list[int] = []
         self._clock: list[float] = []
         self._seconds: list[float] = []
+        self._where: list[str] = []
         self.sinks = Sinks([_Notebook(self._packages)])
         self.stop_requested = self._note_time
+
+    def build(self, stage_index: int = 0) -> None:
+        """Learn with as many threads as a training would."""
+        super().build(stage_index)
+        threads = learning_threads(self.model, self.collector.observation_bytes())
+        self.learner.threads = self.collector.threads = threads
 
     def _budget(self, stage: PipelineStage) -> int:
         self._budgets.append(super()._budget(stage))
@@ -132,6 +144,7 @@ class _Rehearsal(Trainer):
 
     def _report_end(self) -> None:
         self._seconds.append(self._clock[-1] - self._clock[-2])
+        self._where.append(self.collector.environments.where)
         super()._report_end()
 
     def save(self) -> None:
@@ -148,6 +161,7 @@ class _Rehearsal(Trainer):
             parameters=sum(parameter.numel() for parameter in self.learner.parameters),
             checkpoint_bytes=self._checkpoint_bytes(self.model),
             peak_memory_bytes=_peak_memory(),
+            threads=self.learner.threads,
             stages=[self._stage_report(index) for index in range(len(self.stages))],
         )
 
@@ -158,6 +172,7 @@ class _Rehearsal(Trainer):
         return StageReport(
             name=self.stage_names[index],
             max_stage_steps=self._budgets[index],
+            environments=self._where[index],
             steps=steps,
             steps_per_second=steps / max(self._seconds[index], 1e-9),
             means={tag: mean for tag, mean in package.to_json()["means"].items() if not tag.startswith("speed/")},

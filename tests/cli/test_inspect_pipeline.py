@@ -89,7 +89,9 @@ def test_a_dry_run_trains_each_stage_once_and_writes_nothing(trainctl: Trainctl,
 def test_a_dry_run_in_words(trainctl: Trainctl) -> None:
     lines = trainctl("inspect-pipeline", TINY, "--dry-run", "--set", "steps=1_000_000").out.splitlines()
     labels = [line.split()[0] for line in lines[lines.index("actions       Discrete(2)") :]]
-    assert labels == ["actions", "model", "memory", "checkpoint", "stage", "expert", "stage", "expert", "time"]
+    assert labels == ["actions", "model", "memory", "checkpoint", *["stage", "environments", "expert"] * 2, "time"]
+    assert "environments  in the training's process" in lines
+    assert "model         107 parameters, learning with 1 thread" in lines
     assert any(line.startswith("stage         warm up: one rollout is 32 steps, ") for line in lines)
 
 

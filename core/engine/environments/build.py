@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 from gymnasium.vector import VectorEnv
@@ -15,14 +14,24 @@ from gymnasium.vector import VectorEnv
 from ...environment_ids import register_environment
 from ...errors import ExperimentError, TrainctlError
 from ...experiment import EnvironmentSource
-from ..workers import workers_here
+from ..device import cores
 from .environments import Environments
 from .processes import ProcessEnvironments
 from .serial import SerialEnvironments
 from .vector import VectorEnvironments
 
 WORTH_PROCESSES = 300e-6
-"""Seconds that a step of all environments must take before processes save more than their messages cost."""
+"""Seconds that a step of all environments must take before processes save more than waiting for them costs."""
+
+WORTH_ISOLATION = 10e-3
+"""Seconds from which on it costs next to nothing that this process only waits, and all environments can be replaced."""
+
+
+class Deal(NamedTuple):
+    """processes: children to which environments are dealt. takes_part: this process steps a share too."""
+
+    processes: int
+    takes_part: bool
 
 
 def build_environments(
@@ -37,7 +46,7 @@ def build_environments(
 
     * source: an id; something callable that gives a gymnasium.Env; or, if it takes an argument `num_envs`, one that
       gives a VectorEnv. Raises ExperimentError if it fails or gives something else.
-    * processes: child processes to which the environments are dealt; 0: none; None: see `worthwhile_processes`.
+    * processes: child processes to which the environments are dealt; 0: none; None: see `fastest_deal`.
     * timeout: seconds after which a child's step counts as hung.
     """
     make = _from_id(source) if isinstance(source, str) else source
@@ -55,28 +64,34 @@ def build_environments(
             raise _wrong_type(source, env, "a gymnasium.Env")
         return env
 
-    if processes is None:
-        processes = worthwhile_processes(make_one, len(indices))
-    if processes > 0:
-        return ProcessEnvironments(make_one, indices, seed, purpose, processes, timeout)
+    deal = fastest_deal(make_one, len(indices)) if processes is None else Deal(processes, takes_part=False)
+    if deal.processes > 0:
+        return ProcessEnvironments(make_one, indices, seed, purpose, deal.processes, timeout, deal.takes_part)
     return SerialEnvironments(make_one, indices, seed, purpose)
 
 
-def worthwhile_processes(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> int:
-    """How many child processes to deal environments to: one for each of this worker's cores where a step costs
-    enough, else none.
+def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> Deal:
+    """One process for each core where a step costs enough, this one among them unless a step costs much; else no child.
 
     Measured with a few random steps. The outcome of a training does not depend on it, only its speed.
     """
-    cores = len(os.sched_getaffinity(0)) // workers_here()
-    if min(cores, num_envs) < 2:
-        return 0
+    processes = min(cores(), num_envs)
+    if processes < 2:
+        return Deal(0, takes_part=True)
     env = make()
     try:
-        cost = _seconds_per_step(env)
+        cost = _seconds_per_step(env) * num_envs
     finally:
         env.close()
-    return min(cores, num_envs) if cost * num_envs > WORTH_PROCESSES else 0
+    return deal_for(cost, processes)
+
+
+def deal_for(cost: float, processes: int) -> Deal:
+    """How to deal environments whose steps, one after the other, cost so many seconds."""
+    if cost < WORTH_PROCESSES:
+        return Deal(0, takes_part=True)
+    takes_part = cost < WORTH_ISOLATION
+    return Deal(processes - takes_part, takes_part)
 
 
 def _seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:

@@ -17,17 +17,20 @@ LOOKS = 20
 """How often a waiting process looks before it begins to offer its core to others in between."""
 
 PATIENCE = 1e-3
-"""Seconds for which it does so before it falls asleep: a sleeper wakes late, by some 50 microseconds."""
+"""Seconds for which it does so before it falls asleep: whoever sleeps wakes late, by some 50 microseconds."""
 
 NAP = 0.05
 """Seconds after which a sleeping process makes sure that there still is somebody to wait for."""
 
 
 class Gate:
-    """A counter that one process raises, and that another waits for and lowers. Nobody waits busily for long."""
+    """A counter that one process raises, and that another waits for and lowers.
 
-    def __init__(self) -> None:
-        self._count = fork.Semaphore(0)
+    patience: seconds for which the waiting process stays awake, see `PATIENCE`.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._count, self._patience = fork.Semaphore(0), patience
 
     def open(self) -> None:
         """Let the other process pass, once."""
@@ -46,7 +49,7 @@ class Gate:
         passes = self._count.acquire
         if any(passes(False) for _ in range(LOOKS)):
             return True
-        until = time.perf_counter() + PATIENCE
+        until = time.perf_counter() + self._patience
         while time.perf_counter() < until:
             os.sched_yield()
             if passes(False):
@@ -59,13 +62,15 @@ class Channel:
 
     A request for the method `WITHOUT_MESSAGE` and an answer that is an empty list are an open gate and nothing more;
     what all others hold is in the pipe.
+
+    patience: of the parent, in seconds; 0 where children need all cores: awake it would crowd two of them onto one.
     """
 
     WITHOUT_MESSAGE = "take_step"
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         self.ours, self.theirs = fork.Pipe()
-        self._asked, self._answered = Gate(), Gate()
+        self._asked, self._answered = Gate(PATIENCE), Gate(patience)
         self._in_pipe = shared_array((2,), np.dtype(bool))  # the last request, the last answer
         self._parent = os.getpid()
 

@@ -73,6 +73,11 @@ class Environments(ABC):
     guarantee = "bit-exact"
     """What a resume can promise of these environments: "bit-exact" or "exact-state" (episodes begin anew)."""
 
+    @property
+    def where(self) -> str:
+        """Which processes step them, in words."""
+        return "in the training's process"
+
     @abstractmethod
     def reset(self, observations: Tree) -> None:
         """Begin a new episode in every environment; the observations are written into the tree of (N, …)."""

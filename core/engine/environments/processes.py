@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import time
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkProcess
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 
-from ...errors import EnvironmentFailure
 from ...shares import evenly_distribute_count_into_bins
 from ...tree import Tree, map_tree
+from ..device import cores
 from ..seeding import derived_seed
-from .channel import Channel, fork
-from .child import SharedStep, Work, serve
+from .channel import PATIENCE
+from .child import SharedStep, Work
+from .children import Child, ChildLost, OwnShare
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .serial import SerialEnvironments, fail
 
@@ -37,6 +32,7 @@ class ProcessEnvironments(Environments):
 
     * processes: number of children, at most one for each environment.
     * timeout: seconds that a step of a child's environments may take before it counts as hung.
+    * takes_part: this process steps a share as well; nobody replaces it if an environment there hangs or crashes it.
     """
 
     def __init__(
@@ -47,6 +43,7 @@ class ProcessEnvironments(Environments):
         purpose: str,
         processes: int,
         timeout: float = 60.0,
+        takes_part: bool = False,
     ) -> None:
         example = SerialEnvironments(make, indices[:1], seed, purpose)
         self.num_envs = len(indices)
@@ -59,11 +56,22 @@ class ProcessEnvironments(Environments):
         self._histories: list[list[Any]] = [[] for _ in indices]
         self._asked: list[list[int]] = [[] for _ in indices]  # at which of these steps its expert was asked
         self._episodes = self._memory.episodes.copy()
-        sizes = evenly_distribute_count_into_bins(len(indices), min(processes, len(indices)))
-        self._children: list[_Child] = []
+        self.processes, self.takes_part = min(processes, len(indices) - takes_part), takes_part
+        # a process that waits awake beside children on every core gets two of these onto one core
+        patience = PATIENCE if self.processes < cores() else 0.0
+        children: list[Child] = []
+        self._shares: list[OwnShare | Child] = []
+        sizes = evenly_distribute_count_into_bins(len(indices), self.processes + takes_part)
         for start, end in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
             work = Work(slice(start, end), make, indices[start:end], seed, purpose)
-            self._children.append(_Child(self._memory, work, self._children, timeout))
+            is_own = takes_part and start == 0  # the first, so that it is stepped before the children are waited for
+            share = OwnShare(self._memory, work) if is_own else Child(self._memory, work, children, timeout, patience)
+            self._shares.append(share)
+
+    @property
+    def where(self) -> str:
+        children = f"in {self.processes} child process{'es' if self.processes > 1 else ''}"
+        return f"{super().where} and {children}" if self.takes_part else children
 
     def reset(self, observations: Tree) -> None:
         self._all("begin")
@@ -73,34 +81,33 @@ class ProcessEnvironments(Environments):
     def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
         memory = self._memory
         memory.begin(actions)
-        for child in self._children:
-            child.ask("take_step")
+        for share in self._shares:
+            share.ask("take_step")
         for history, action in zip(self._histories, actions, strict=True):
             history.append(action)
-        ends = [end for child in self._children for end in self._step_of(child)]
+        ends = [end for share in self._shares for end in self._step_of(share)]
         row.rewards[:], row.valid[:] = memory.row.rewards, memory.row.valid
         row.terminated[:], row.truncated[:] = memory.row.terminated, memory.row.truncated
         self._begin_episodes(end.environment for end in ends)
         self._copy_to(row.observations)
         return ends
 
-    def _step_of(self, child: _Child) -> list[EpisodeEnd]:
-        """The episodes that ended in a child's share, with indices of the whole group."""
-        start = child.work.part.start
+    def _step_of(self, share: OwnShare | Child) -> list[EpisodeEnd]:
+        """The episodes that ended in a share, with indices of the whole group."""
+        start = share.work.part.start
         failed: list[EpisodeEnd] = []
         while True:
             try:
-                ends: list[EpisodeEnd] = child.answer()
+                ends: list[EpisodeEnd] = share.answer()
                 break
-            except _ChildLost as lost:
-                failed.append(self._blame(child, str(lost)))
-                child.start_again()
-                child.ask("take_step_again", self._before_step(child, [end.environment for end in failed]))
+            except ChildLost as lost:
+                failed.append(self._blame(share.work.part, str(lost)))
+                lost.child.start_again()
+                share.ask("take_step_again", self._before_step(share.work.part, [end.environment for end in failed]))
         return failed + [end._replace(environment=end.environment + start) for end in ends]
 
-    def _blame(self, child: _Child, what: str) -> EpisodeEnd:
-        """The environment that was being stepped when its process was lost."""
-        part = child.work.part
+    def _blame(self, part: slice, what: str) -> EpisodeEnd:
+        """The environment of this share that was being stepped when its process was lost."""
         guilty = part.start + int(self._memory.stepping[part].argmax())
         self._memory.stepping[part] = False
         index, episode = self._indices[guilty], int(self._episodes[guilty])
@@ -108,9 +115,8 @@ class ProcessEnvironments(Environments):
         failure = Failure(index, episode, derived_seed(*self._key, index, episode), actions, what)
         return fail(guilty, self._memory.row, failure)
 
-    def _before_step(self, child: _Child, guilty: list[int]) -> tuple[dict[int, int], dict[str, Any]]:
+    def _before_step(self, part: slice, guilty: list[int]) -> tuple[dict[int, int], dict[str, Any]]:
         """What `Share.take_step_again` needs."""
-        part = child.work.part
         anew = {i - part.start: int(self._episodes[i]) + 1 for i in guilty}
         states: dict[str, Any] = {
             str(self._indices[i]): {
@@ -139,8 +145,8 @@ class ProcessEnvironments(Environments):
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         for asked, history in zip(self._asked, self._histories, strict=True):
             asked.append(len(history))
-        for child, answer in zip(self._children, self._all("ask_experts"), strict=True):
-            actions[child.work.part], available[child.work.part] = answer
+        for share, answer in zip(self._shares, self._all("ask_experts"), strict=True):
+            actions[share.work.part], available[share.work.part] = answer
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
         cut_off = [episode for own in self._all("new_scenes") for episode in own]
@@ -163,77 +169,11 @@ class ProcessEnvironments(Environments):
         return problems
 
     def _all(self, method: str, argument: Any = None, patience: float = 0.0) -> list[Any]:
-        """Have all children do the same, at the same time. patience: seconds beyond the time that a step may take."""
-        for child in self._children:
-            child.ask(method, argument)
-        return [child.answer(patience) for child in self._children]
+        """Have all shares do the same, at the same time. patience: seconds beyond the time that a step may take."""
+        for share in self._shares:
+            share.ask(method, argument)
+        return [share.answer(patience) for share in self._shares]
 
     def close(self) -> None:
-        for child in self._children:
-            child.close()
-
-
-class _ChildLost(EnvironmentFailure):
-    """A child died, or has not answered in time."""
-
-
-class _Child:
-    """A child process, seen from its parent. `others`: the children there are already, whose pipes are not its own."""
-
-    def __init__(self, memory: SharedStep, work: Work, others: list[_Child], timeout: float) -> None:
-        self.memory, self.work, self.others, self.timeout = memory, work, others, timeout
-        self._start()
-
-    def _start(self) -> None:
-        self.channel = Channel()
-        not_ours: list[Connection] = [other.channel.ours for other in self.others if other is not self]
-        arguments = (self.channel, self.memory, self.work, [*not_ours, self.channel.ours])
-        self.process: ForkProcess = fork.Process(target=serve, args=arguments, daemon=True)
-        self.process.start()
-        self.channel.theirs.close()
-        # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever
-        weakref.finalize(self, _kill, self.process, os.getpid())
-
-    def start_again(self) -> None:
-        """A new child in place of this one, whatever has become of it."""
-        self.close()
-        self._start()
-
-    def ask(self, method: str, argument: Any = None) -> None:
-        """Have the child call a method of its share; `answer` gives what it returned."""
-        with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
-            self.channel.ask(method, argument)
-
-    def answer(self, patience: float = 0.0) -> Any:
-        """What the last `ask` returned. Raises what the child raised, and `_ChildLost`."""
-        late = time.monotonic() + self.timeout + patience
-        try:
-            answer = self.channel.answer(lambda: time.monotonic() > late or not self.process.is_alive())
-        except (EOFError, ConnectionError) as error:
-            self.process.join(1)
-            raise self._lost() from error
-        if answer is None:
-            raise self._lost()
-        kind, value = answer
-        if kind == "error":
-            raise value
-        return value
-
-    def _lost(self) -> _ChildLost:
-        if self.process.is_alive():
-            return _ChildLost(f"it has not answered for {self.timeout:g} s: an environment hangs")
-        return _ChildLost(f"its process died with exit code {self.process.exitcode}")
-
-    def close(self) -> None:
-        """End the child, whatever it is doing."""
-        self.channel.close()
-        self.process.join(0.2)
-        if self.process.is_alive():
-            self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
-            self.process.join()
-
-
-def _kill(process: ForkProcess, parent: int) -> None:
-    """End a child of this process; those of a parent are none of its business."""
-    if os.getpid() == parent:
-        process.kill()
+        for share in self._shares:
+            share.close()

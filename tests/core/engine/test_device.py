@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
 from trainctl.core.engine import device
-from trainctl.core.engine.device import learning_threads, threads
+from trainctl.core.engine.device import cores, learning_threads, threads
 from trainctl.models import CNNActorCritic, MLPActorCritic
 
 CHOICE = spaces.Discrete(2)
@@ -26,7 +29,7 @@ def test_the_number_of_threads_is_restored_whatever_happens() -> None:
 
 
 def test_only_convolutions_over_images_learn_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_cores", lambda: 7)
+    monkeypatch.setattr(device, "cores", lambda: 7)
     images = CNNActorCritic(spaces.Box(0, 255, (36, 36, 4), np.uint8), CHOICE)
     assert learning_threads(images, 84 * 84) == 7
     assert learning_threads(images, 7 * 7 * 3) == 1
@@ -36,3 +39,15 @@ def test_only_convolutions_over_images_learn_with_all_cores(monkeypatch: pytest.
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     assert learning_threads(images, 84 * 84) == 1
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 6), ("", 6)])
+def test_a_containers_limit_counts_and_not_the_machines_cores(
+    limit: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(device, "CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    assert cores() == expected
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert cores() == max(1, expected // 2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -10,8 +11,9 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from tests.toys import CountingEnv
 from trainctl.core.builder import Builder
+from trainctl.core.engine import device
 from trainctl.core.engine.environments import build_environments
-from trainctl.core.engine.environments.build import worthwhile_processes
+from trainctl.core.engine.environments.build import deal_for, fastest_deal
 from trainctl.core.engine.environments.serial import SerialEnvironments
 from trainctl.core.engine.environments.vector import VectorEnvironments
 from trainctl.core.errors import ExperimentError, UsageError
@@ -72,15 +74,26 @@ def test_an_error_made_for_the_user_is_passed_on() -> None:
 
 class SlowEnv(CountingEnv):
     def step(self, action: Any) -> Any:
-        time.sleep(0.001)
+        time.sleep(0.004)
         return super().step(action)
 
 
 def test_processes_are_for_slow_environments_and_for_the_cores_a_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
-    assert worthwhile_processes(CountingEnv, 1) == 0
-    assert worthwhile_processes(SlowEnv, 3) == 3
+    monkeypatch.setattr(device, "CPU_LIMIT", Path("no limit"))
+    assert fastest_deal(CountingEnv, 1) == (0, True)
+    assert fastest_deal(SlowEnv, 3) == (3, False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert worthwhile_processes(SlowEnv, 3) == 2
+    assert fastest_deal(SlowEnv, 3) == (2, False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert worthwhile_processes(SlowEnv, 3) == 0
+    assert fastest_deal(SlowEnv, 3) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "dealt"),
+    [(0.1, (0, True)), (0.5, (3, True)), (9.0, (3, True)), (11.0, (4, False))],
+)
+def test_cheap_steps_are_taken_here_and_dear_ones_only_where_a_crash_is_survived(
+    milliseconds: float, dealt: tuple[int, bool]
+) -> None:
+    assert deal_for(milliseconds / 1000, processes=4) == dealt

@@ -1,0 +1,118 @@
+"""Shares of the environments as the process sees them that deals them out: a child's, and its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import weakref
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+from typing import Any
+
+from ...errors import EnvironmentFailure
+from .channel import Channel, fork
+from .child import Share, SharedStep, Work, serve
+
+
+class ChildLost(EnvironmentFailure):
+    """A child died, or has not answered in time."""
+
+    def __init__(self, child: Child, message: str) -> None:
+        super().__init__(message)
+        self.child = child
+
+
+class OwnShare:
+    """A share that this process steps itself while its children step theirs."""
+
+    def __init__(self, memory: SharedStep, work: Work) -> None:
+        self.memory, self.work = memory, work
+        self._share: Share | None = None
+
+    def ask(self, method: str, argument: Any = None) -> None:
+        """`answer` will call this method: by then the children are at work."""
+        self._asked = (method, argument)
+
+    def answer(self, patience: float = 0.0) -> Any:
+        """What the method returns."""
+        self._share = self._share or Share(self.memory, self.work)
+        method, argument = self._asked
+        return getattr(self._share, method)(argument)
+
+    def close(self) -> None:
+        """Close the environments."""
+        if self._share is not None:
+            self._share.close()
+
+
+class Child:
+    """A child process with its share.
+
+    * siblings: all children there are, itself included once it has begun: their pipes are not its own.
+    * timeout: seconds in which it must answer.
+    * patience: seconds for which this process waits for it awake, see `Channel`.
+    """
+
+    def __init__(self, memory: SharedStep, work: Work, siblings: list[Child], timeout: float, patience: float) -> None:
+        self.memory, self.work, self.siblings = memory, work, siblings
+        self.timeout, self.patience = timeout, patience
+        self._start()
+        siblings.append(self)
+
+    def _start(self) -> None:
+        self.channel = Channel(self.patience)
+        not_ours: list[Connection] = [child.channel.ours for child in self.siblings if child is not self]
+        arguments = (self.channel, self.memory, self.work, [*not_ours, self.channel.ours])
+        self.process: ForkProcess = fork.Process(target=serve, args=arguments, daemon=True)
+        self.process.start()
+        self.channel.theirs.close()
+        # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever
+        weakref.finalize(self, _kill, self.process, os.getpid())
+
+    def start_again(self) -> None:
+        """A new child in place of this one, whatever has become of it."""
+        self.close()
+        self._start()
+
+    def ask(self, method: str, argument: Any = None) -> None:
+        """Have the child call a method of its share; `answer` gives what it returned."""
+        with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
+            self.channel.ask(method, argument)
+
+    def answer(self, patience: float = 0.0) -> Any:
+        """What the last `ask` returned. Raises what the child raised, and `ChildLost`.
+
+        patience: seconds that it may take beyond the timeout.
+        """
+        late = time.monotonic() + self.timeout + patience
+        try:
+            answer = self.channel.answer(lambda: time.monotonic() > late or not self.process.is_alive())
+        except (EOFError, ConnectionError) as error:
+            self.process.join(1)
+            raise self._lost() from error
+        if answer is None:
+            raise self._lost()
+        kind, value = answer
+        if kind == "error":
+            raise value
+        return value
+
+    def _lost(self) -> ChildLost:
+        if self.process.is_alive():
+            return ChildLost(self, f"it has not answered for {self.timeout:g} s: an environment hangs")
+        return ChildLost(self, f"its process died with exit code {self.process.exitcode}")
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        self.channel.close()
+        self.process.join(0.2)
+        if self.process.is_alive():
+            self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
+            self.process.join()
+
+
+def _kill(process: ForkProcess, parent: int) -> None:
+    """End a child of this process; those of a parent are none of its business."""
+    if os.getpid() == parent:
+        process.kill()

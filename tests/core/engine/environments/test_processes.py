@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.toys import CountingEnv, DictEnv, ExpertEnv, MeasuringEnv, SceneEnv
+from trainctl.core.engine.environments import Environments, Row, allocate, observation_layout
+from trainctl.core.engine.environments.processes import ProcessEnvironments
+from trainctl.core.engine.environments.serial import SerialEnvironments
+from trainctl.core.tree import flatten
+
+SCRIPT = [(3, "truncated"), (2, "terminated"), (4, "both")]
+
+
+def what_happens(environments: Environments, steps: int = 12) -> list[Any]:
+    """Everything that environments show, in the order in which they do."""
+    n = environments.num_envs
+    observations = allocate(observation_layout(environments.observation_space), n)
+    environments.reset(observations)
+    seen: list[Any] = []
+    for t in range(steps):
+        row = Row(np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), np.ones(n, bool), observations)
+        ends = environments.step((np.arange(n) + t) % 3, row)
+        shown = [leaf.tolist() for leaf in (*row[:4], *flatten(observations).values())]
+        seen.append((shown, [(end.environment, end.episode, str(end.final_observation)) for end in ends]))
+    seen.append(environments.advance_scenes(observations))
+    seen.append({name: {**own, "actions": own["actions"].tolist()} for name, own in environments.state_dict().items()})
+    environments.close()
+    return seen
+
+
+@pytest.mark.parametrize("make", [CountingEnv, DictEnv, MeasuringEnv, SceneEnv])
+@pytest.mark.parametrize(("processes", "takes_part"), [(2, False), (1, True), (2, True), (9, True)])
+def test_who_steps_the_environments_changes_nothing(
+    make: Callable[[Any], Any], processes: int, takes_part: bool
+) -> None:
+    indices = range(4, 9)
+    alone = SerialEnvironments(partial(make, SCRIPT), indices, 1, "test")
+    dealt = ProcessEnvironments(partial(make, SCRIPT), indices, 1, "test", processes, takes_part=takes_part)
+    assert what_happens(dealt) == what_happens(alone)
+
+
+def test_a_share_of_this_process_is_stepped_here_and_the_others_elsewhere() -> None:
+    class Telling(CountingEnv):
+        def observation(self) -> Any:
+            return np.array([os.getpid()], np.float32)
+
+    environments = ProcessEnvironments(Telling, range(5), 1, "test", 2, takes_part=True)
+    observations = np.zeros((5, 1), np.float32)
+    environments.reset(observations)
+    here = observations[:, 0] == np.float32(os.getpid())
+    assert here.tolist() == [True, True, False, False, False]
+    assert len(set(observations[:, 0].tolist())) == 3
+    assert environments.where == "in the training's process and in 2 child processes"
+    environments.close()
+
+
+class Dying(CountingEnv):
+    """Ends its process at the second step of its first episode, once for each file that it can take away."""
+
+    def __init__(self, lives: Path) -> None:
+        super().__init__([(5, "terminated")])
+        self.lives = lives
+
+    def step(self, action: Any) -> Any:
+        if self.steps == 1 and int(action) == 2 and any(self.lives.iterdir()):
+            next(self.lives.iterdir()).unlink()
+            os._exit(1)
+        return super().step(action)
+
+
+def test_a_child_that_dies_beside_this_process_is_replaced_and_only_the_guilty_episode_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    environments = ProcessEnvironments(partial(Dying, tmp_path), range(6), 1, "test", 1, takes_part=True)
+    observations = np.zeros((6, 1), np.float32)
+    environments.reset(observations)
+    for actions in ([0] * 6, [0, 0, 0, 0, 2, 0]):
+        row = Row(np.zeros(6, np.float32), np.zeros(6, bool), np.zeros(6, bool), np.ones(6, bool), observations)
+        ends = environments.step(np.array(actions), row)
+    (end,) = ends
+    assert (end.environment, end.episode) == (4, None)
+    assert end.failure is not None
+    assert end.failure.what == "its process died with exit code 1"
+    assert end.failure.actions.tolist() == [0, 2]
+    assert row.valid.tolist() == [True, True, True, True, False, True]
+    assert observations[:, 0].tolist() == [2, 2, 2, 2, 0, 2]
+    environments.close()
+
+
+def test_experts_are_asked_where_they_are() -> None:
+    make = partial(ExpertEnv, lambda steps: steps if steps % 2 else None)
+    environments = ProcessEnvironments(make, range(3), 1, "test", 1, takes_part=True)
+    assert environments.has_expert
+    observations = allocate(observation_layout(environments.observation_space), 3)
+    environments.reset(observations)
+    row = Row(np.zeros(3, np.float32), np.zeros(3, bool), np.zeros(3, bool), np.ones(3, bool), observations)
+    environments.step(np.zeros(3, np.int64), row)
+    actions, available = np.zeros(3, np.int64), np.zeros(3, bool)
+    environments.expert_actions(actions, available)
+    assert (actions.tolist(), available.tolist()) == ([1] * 3, [True] * 3)
+    environments.close()
