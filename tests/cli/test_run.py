@@ -20,7 +20,7 @@ def test_a_run_says_where_it_is_and_what_can_be_typed_next(trainctl: Trainctl, t
     said = trainctl("run", TINY, "--name", "first")
     assert (said.code, said.out) == (0, "")
     lines = said.err.splitlines()
-    assert lines[0] == "runs/first: new run"
+    assert lines[:2] == ["runs/first: new run", "environments in the training's process, learning with 1 thread"]
     assert "stage 1 begins: warm up" in lines
     assert [line.split()[:3] for line in lines if line.startswith("   ")] == [
         ["32", "warm", "up"],
