@@ -85,9 +85,9 @@ def test_a_child_that_dies_beside_this_process_is_replaced_and_only_the_guilty_e
         ends = environments.step(np.array(actions), row)
     (end,) = ends
     assert (end.environment, end.episode) == (4, None)
-    assert end.failure is not None
-    assert end.failure.what == "its process died with exit code 1"
-    assert end.failure.actions.tolist() == [0, 2]
+    (failure,) = end.failures
+    assert failure.what == "its process died with exit code 1"
+    assert failure.actions.tolist() == [0, 2]
     assert row.valid.tolist() == [True, True, True, True, False, True]
     assert observations[:, 0].tolist() == [2, 2, 2, 2, 0, 2]
     environments.close()
