@@ -1,6 +1,7 @@
 """HalfCheetah with PPO: a two-legged robot learns to run (MuJoCo; needs `pip install trainctl[mujoco]`).
 
-Reaches a mean return of about 6,500 after 1,000,000 steps (AllenAct publishes 1,741 for its PPO).
+Reaches a mean return of about 6,000 after 1,000,000 steps (5,700 to 6,500 with four seeds; AllenAct publishes 1,741 for
+its PPO).
 
 Observations and rewards are normalised by running statistics. Settings: CleanRL's `ppo_continuous_action.py` (Huang et
 al. 2022, "The 37 implementation details of PPO"), but 64 environments with short rollouts, larger minibatches, and
