@@ -34,6 +34,7 @@ def commands(document: Path) -> list[str]:
 WITH_COMMANDS = [document for document in DOCUMENTS if commands(document)]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
 def test_every_command_of_a_document_works_in_the_order_shown(document: Path, tmp_path: Path) -> None:
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
