@@ -51,6 +51,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/stage_checks",
             "core/engine/weighing",
             "core/engine/recorded",
+            "core/engine/compiled",
             "core/engine/demonstration_recorder",
         ],
     ),

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ..builder import Builder, built
 from ..errors import NonFiniteError
 from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
+from .compiled import CompiledGradients
 from .device import threads
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
 from .optimizer_steps import steps_of
@@ -22,7 +24,7 @@ from .recorded import RecordedGradients
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
-from .weighing import CompiledGradients, Gradients
+from .weighing import Gradients
 from .weighing import WeightedLoss as WeightedLoss
 from .weights import Weights
 from .workers import WorkerGroup
@@ -42,7 +44,7 @@ class Learner:
         self.model = model
         self.workers = workers
         self.seed = seed
-        self.threads, self.compiled = 1, False
+        self.threads = 1
         self._make_gradients: Callable[..., Gradients] = RecordedGradients
         self._gradients: Gradients | None = None  # of the running stage
         self.weights = Weights(model)
@@ -54,7 +56,7 @@ class Learner:
 
     def compile(self, say: Callable[[str], None]) -> None:
         """From the next update on compile what gives the gradients; `say` is told when and why not."""
-        self.compiled, self._make_gradients = True, partial(CompiledGradients, say=say)
+        self._make_gradients = partial(CompiledGradients, say=say)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
@@ -90,9 +92,12 @@ class Learner:
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
         gradients = self._gradients_of(losses, rollout, count)
-        for repeat in range(settings.update_repeats):
-            order = stream(self.seed, "minibatches", self.workers.rank, index, repeat)
-            for batch in rollout.minibatches(count, order, stage_steps):
+        orders = [
+            stream(self.seed, "minibatches", self.workers.rank, index, repeat)
+            for repeat in range(settings.update_repeats)
+        ]
+        with gradients.of_one_update():
+            for batch in chain.from_iterable(rollout.minibatches(count, order, stage_steps) for order in orders):
                 weighed = gradients(batch)
                 try:
                     norm = self.descend(weighed.total, batch.size, settings)

@@ -11,6 +11,8 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from . import weighing
+from .compiled import CompiledGradients
+from .recorded import RecordedGradients
 from .rollout import Rollout
 from .trainer import Trainer
 from .weights import Weights
@@ -20,7 +22,10 @@ WARM_UP = 2
 
 
 STEP_BY_STEP = ((weighing, "weigh", "forward, losses"), (Weights, "backward", "backward"))
-COMPILED = ((weighing.CompiledGradients, "__call__", "forward and backward"),)
+AT_ONCE = (
+    (RecordedGradients, "__call__", "forward and backward"),
+    (CompiledGradients, "__call__", "forward and backward"),
+)
 
 
 class SelfTimes:
@@ -107,7 +112,8 @@ def _parts(trainer: Trainer) -> list[tuple[Any, str, str]]:
         (collector, "_evaluate", "values, log-probabilities"),
         (Rollout, "compute_returns", "returns"),
         (learner, "update", "minibatches, statistics"),
-        *(COMPILED if learner.compiled else STEP_BY_STEP),
+        *STEP_BY_STEP,
+        *AT_ONCE,
         (learner, "descend", "step"),
         (trainer.sinks, "write", "report"),
         (trainer, "save", "save"),

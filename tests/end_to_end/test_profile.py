@@ -30,11 +30,11 @@ def test_a_profile_shows_where_the_time_went_and_changes_no_bit(tmp_path: Path) 
     assert weights(profiled) == weights(plain)
     table = (profiled.run / "profile.txt").read_text().splitlines()
     parts = {line[:24].strip() for line in table[1:]}
-    assert {"environment", "act", "returns", "forward, losses", "backward", "step", "collect, store", "sum"} <= parts
+    assert {"environment", "act", "returns", "forward and backward", "step", "collect, store", "sum"} <= parts
     shares = [float(line.split()[-2].rstrip("%")) for line in table[1:]]
     assert sum(shares[:-1]) == pytest.approx(100, abs=1)
     events = json.loads((profiled.run / "profile.json").read_text())["traceEvents"]
-    assert {"environment", "backward"} <= {event["name"] for event in events}
+    assert {"environment", "forward and backward"} <= {event["name"] for event in events}
 
 
 def test_a_run_that_ends_too_soon_says_that_there_is_no_profile(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tests.toys import resolved
 from trainctl import LinearDecay
 from trainctl.core.batch import Batch
+from trainctl.core.engine.compiled import CompiledGradients
 from trainctl.core.engine.rollout import Rollout
-from trainctl.core.engine.weighing import CompiledGradients, Gradients, WeightedLoss
+from trainctl.core.engine.weighing import Gradients, WeightedLoss
 from trainctl.core.engine.weights import Weights
 from trainctl.core.engine.workers import SingleWorker
 from trainctl.core.model import ActorCriticOutput
