@@ -67,7 +67,7 @@ app.command("inspect-pipeline", short_help="Show every stage with its settings."
 app.command("evaluate", short_help="Play episodes with a trained model.")(evaluate.evaluate)
 app.command("verify-resume", short_help="Prove that a killed run loses nothing.")(verify_resume.verify_resume)
 app.add_typer(checkpoint.app, name="checkpoint", short_help="List, check and delete checkpoints.")
-app.command("replay", short_help="Repeat an episode in which an environment failed.")(replay.replay)
+app.command("replay", short_help="See an episode of the training again.")(replay.replay)
 app.command("debug-dump", short_help="Repeat an update with non-finite numbers.")(debug_dump.debug_dump)
 app.command("record-demonstrations", short_help="Let an expert or a model play into a dataset.")(
     record_demonstrations.record_demonstrations

@@ -26,6 +26,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/sweep",
             "core/engine/debug_dump",
             "core/engine/replay_failure",
+            "core/engine/replay_episode",
         ],
     ),
     (

@@ -60,7 +60,11 @@ def _write_mp4(path: Path, frames: Sequence[Image.Image], frames_per_second: flo
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=round(frames_per_second))
+        try:
+            stream = container.add_stream("libx264", rate=round(frames_per_second))
+        except ValueError as error:  # PyAV's own wheels have it
+            hint = "pip install --force-reinstall av, or write --format gif"
+            raise UsageError("this PyAV was built without an encoder for MP4", hint) from error
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))

@@ -95,9 +95,9 @@ def frames_of(
     while not over and steps < most_steps:
         action = policy.act(observation)
         if steps % every == 0:
-            expert = f"  expert {_short(environment.expert_action())}" if knows_better else ""
-            above = f"action {_short(action)}  value {policy.value:.2f}"
-            frames.append(framed(_drawn(environment), [above, f"return {environment.episode_return:.2f}{expert}"]))
+            expert = f"  expert {short(environment.expert_action())}" if knows_better else ""
+            above = f"action {short(action)}  value {policy.value:.2f}"
+            frames.append(framed(drawn(environment), [above, f"return {environment.episode_return:.2f}{expert}"]))
         observation, reward, terminated, truncated, info = environment.step(action)
         steps, over = steps + 1, terminated or truncated
     if not over:
@@ -105,10 +105,10 @@ def frames_of(
     episode = environment.record(info)
     ended = "terminated" if terminated else "truncated"
     lines = [f"{ended}  reward {float(reward):.2f}", f"return {episode.episode_return:.2f}"]
-    return [*frames, framed(_drawn(environment), lines)], episode
+    return [*frames, framed(drawn(environment), lines)], episode
 
 
-def _drawn(environment: TrackedEnvironment) -> np.ndarray:
+def drawn(environment: TrackedEnvironment) -> np.ndarray:
     """The environment as an image (H, W, 3). Raises `ExperimentError` with the reason if it gives none."""
     try:
         image = environment.env.render()
@@ -133,7 +133,7 @@ def _name(number: int, episode: Episode) -> str:
     return f"episode-{number:03d}-return-{episode.episode_return:.6g}{outcome}"
 
 
-def _short(action: Any) -> str:
+def short(action: Any) -> str:
     """An action in a few characters; "none" where there is none."""
     if action is None:
         return "none"

@@ -25,7 +25,7 @@ class TrackedEnvironment:
     """
 
     def __init__(self, make: Callable[[], gymnasium.Env], seed: int, purpose: str, index: int) -> None:
-        self._make = make
+        self.make = make
         self.index = index
         self.key = (seed, purpose, index)
         self.episode = -1
@@ -36,7 +36,7 @@ class TrackedEnvironment:
         self._build()
 
     def _build(self) -> None:
-        self.env = self._make()
+        self.env = self.make()
         self._step = self.env.step
 
     def renew(self) -> Any:

@@ -1,0 +1,131 @@
+"""What it costs to watch: the share of its time that a run spends on validation, films and the live display.
+
+    python benchmarks/watching_cost.py
+
+One run of the CartPole experiment, with 20 episodes of validation at each of its checkpoints, `--films` and the live display
+on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a clock
+stands around each call. Then the same run with all of them off: the weights must have the same SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.live import Live
+
+from trainctl.cli.console_live import LiveDisplay
+from trainctl.core.engine.film_sink import FilmSink
+from trainctl.core.engine.launch import NoDisplay, start
+from trainctl.core.engine.options import Outcome, RunOptions
+from trainctl.core.engine.validation import Validator
+
+EXPERIMENT = Path(__file__).parent.parent / "experiments" / "cartpole_ppo.py"
+PROMISED = 0.03
+EPISODES = 20
+
+VALIDATED = """
+import dataclasses
+from cartpole_ppo import experiment as plain
+from trainctl import Experiment, Validation
+
+
+def experiment() -> Experiment:
+    return dataclasses.replace(plain(), validation=Validation(episodes={episodes}))
+"""
+
+
+class Clock:
+    """Seconds spent in some methods, by name: of the thread that calls them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def around(self, owner: type, method: str, name: str, now: Callable[[], float] = time.perf_counter) -> None:
+        original = getattr(owner, method)
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            began = now()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self.seconds[name] += now() - began
+
+        setattr(owner, method, measured)
+
+
+@contextmanager
+def pseudo_terminal() -> Iterator[None]:
+    """stderr is a terminal, and somebody reads it."""
+    ours, theirs = os.openpty()
+    before = sys.stderr
+    reader = threading.Thread(target=_swallow, args=(ours,), daemon=True)
+    reader.start()
+    with open(theirs, "w", encoding="utf-8", buffering=1) as terminal:
+        sys.stderr = terminal
+        try:
+            yield
+        finally:
+            sys.stderr = before
+
+
+def _swallow(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 65536):
+            pass
+    except OSError:
+        return
+
+
+def weights(outcome: Outcome) -> str:
+    assert outcome.checkpoint is not None
+    return hashlib.sha256((outcome.checkpoint / "model.safetensors").read_bytes()).hexdigest()
+
+
+def watched(folder: Path) -> tuple[Outcome, float, dict[str, float]]:
+    """The run with everything on: its outcome, its seconds, and the seconds of each part."""
+    (folder / "cartpole_ppo.py").write_bytes(EXPERIMENT.read_bytes())
+    (folder / "watched.py").write_text(VALIDATED.format(episodes=EPISODES))
+    clock = Clock()
+    clock.around(Validator, "validate", "validation")
+    clock.around(FilmSink, "write", "films")
+    for method in ("begin", "write", "note", "close"):
+        clock.around(LiveDisplay, method, "display")
+    clock.around(Live, "refresh", "display, drawn in its thread", time.thread_time)
+    with pseudo_terminal():
+        os.environ["COLUMNS"] = "120"
+        display = LiveDisplay()
+        began = time.perf_counter()
+        outcome = start(
+            RunOptions(folder / "watched.py", name="on", runs_dir=folder, films=True, device="cpu"), display, []
+        )
+        display.close()
+    return outcome, time.perf_counter() - began, dict(clock.seconds)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        outcome, total, seconds = watched(folder)
+        plain = start(RunOptions(EXPERIMENT, name="off", runs_dir=folder, device="cpu"), NoDisplay(), [])
+        same = weights(outcome) == weights(plain)
+    share = sum(seconds.values()) / (total - sum(seconds.values()))
+    print(f"{outcome.total_steps:,} steps in {total:.1f} s")
+    for part, spent in seconds.items():
+        print(f"  {part}: {spent:.2f} s, {100 * spent / total:.2f} %")
+    print(f"together {100 * share:.2f} % of the time without them (promised: less than {100 * PROMISED:.0f} %)")
+    print(f"the weights are {'the same' if same else 'OTHERS'} with all of them off")
+    sys.exit(share >= PROMISED or not same)
+
+
+if __name__ == "__main__":
+    main()
