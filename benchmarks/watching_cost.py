@@ -2,9 +2,9 @@
 
     python benchmarks/watching_cost.py
 
-One run of the CartPole experiment, with 20 episodes of validation at each of its checkpoints, `--films` and the live display
-on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a clock
-stands around each call. Then the same run with all of them off: the weights must have the same SHA-256.
+One run of the CartPole experiment, with 20 episodes of validation at each of its checkpoints, `--films` and the live
+display on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a
+clock stands around each call. Then the same run with all of them off: the weights must have the same SHA-256.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ class Clock:
 def pseudo_terminal() -> Iterator[None]:
     """stderr is a terminal, and somebody reads it."""
     ours, theirs = os.openpty()
-    before = sys.stderr
-    reader = threading.Thread(target=_swallow, args=(ours,), daemon=True)
-    reader.start()
-    with open(theirs, "w", encoding="utf-8", buffering=1) as terminal:
-        sys.stderr = terminal
-        try:
-            yield
-        finally:
-            sys.stderr = before
+    real = os.dup(2)
+    os.dup2(theirs, 2)
+    threading.Thread(target=_swallow, args=(ours,), daemon=True).start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
 
 
 def _swallow(descriptor: int) -> None:
