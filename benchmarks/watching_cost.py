@@ -1,10 +1,11 @@
 """What it costs to watch: the share of its time that a run spends on validation, films and the live display.
 
-    python benchmarks/watching_cost.py
+    python benchmarks/watching_cost.py                                      # goto_object, every 10,000 steps
+    python benchmarks/watching_cost.py experiments/cartpole_ppo.py 50_000
 
-One run of the CartPole experiment, with 20 episodes of validation at each of its checkpoints, `--films` and the live
-display on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a
-clock stands around each call. Then the same run with all of them off: the weights must have the same SHA-256.
+One run of the experiment with `Validation()` (20 episodes) every so many steps, `--films` and the live display on a
+terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a clock stands
+around each call. Then the same run with all of them off: the weights must have the same SHA-256.
 """
 
 from __future__ import annotations
@@ -29,18 +30,17 @@ from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import Outcome, RunOptions
 from trainctl.core.engine.validation import Validator
 
-EXPERIMENT = Path(__file__).parent.parent / "experiments" / "cartpole_ppo.py"
+EXPERIMENT, EVERY = Path(__file__).parent.parent / "experiments" / "goto_object.py", 10_000
 PROMISED = 0.03
-EPISODES = 20
 
 VALIDATED = """
 import dataclasses
-from cartpole_ppo import experiment as plain
+from {module} import experiment as plain
 from trainctl import Experiment, Validation
 
 
 def experiment() -> Experiment:
-    return dataclasses.replace(plain(), validation=Validation(episodes={episodes}))
+    return dataclasses.replace(plain(), validation=Validation(every={every}))
 """
 
 
@@ -90,10 +90,10 @@ def weights(outcome: Outcome) -> str:
     return hashlib.sha256((outcome.checkpoint / "model.safetensors").read_bytes()).hexdigest()
 
 
-def watched(folder: Path) -> tuple[Outcome, float, dict[str, float]]:
+def watched(folder: Path, experiment: Path, every: int) -> tuple[Outcome, float, dict[str, float]]:
     """The run with everything on: its outcome, its seconds, and the seconds of each part."""
-    (folder / "cartpole_ppo.py").write_bytes(EXPERIMENT.read_bytes())
-    (folder / "watched.py").write_text(VALIDATED.format(episodes=EPISODES))
+    (folder / experiment.name).write_bytes(experiment.read_bytes())
+    (folder / "watched.py").write_text(VALIDATED.format(module=experiment.stem, every=every))
     clock = Clock()
     clock.around(Validator, "validate", "validation")
     clock.around(FilmSink, "write", "films")
@@ -112,10 +112,11 @@ def watched(folder: Path) -> tuple[Outcome, float, dict[str, float]]:
 
 
 def main() -> None:
+    experiment, every = (Path(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) == 3 else (EXPERIMENT, EVERY)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        outcome, total, seconds = watched(folder)
-        plain = start(RunOptions(EXPERIMENT, name="off", runs_dir=folder, device="cpu"), NoDisplay(), [])
+        outcome, total, seconds = watched(folder, experiment, every)
+        plain = start(RunOptions(experiment, name="off", runs_dir=folder, device="cpu"), NoDisplay(), [])
         same = weights(outcome) == weights(plain)
     share = sum(seconds.values()) / (total - sum(seconds.values()))
     print(f"{outcome.total_steps:,} steps in {total:.1f} s")

@@ -17,7 +17,7 @@ from .environments import Environments, Episode, Row, allocate, build_environmen
 from .failures import FailureBudget
 from .seeding import set_seed, stream, untouched_global_random_state
 
-MOST_ENVIRONMENTS = 16
+MOST_ENVIRONMENTS = 32
 
 
 class EvaluationStopped(Exception):  # noqa: N818 nothing went wrong

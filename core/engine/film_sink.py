@@ -23,7 +23,7 @@ from .tensorboard_sink import TensorBoardSink
 from .validation import validation_environment
 
 SHARE = 0.01
-MOST_STEPS, EVERY, MOST_PIXELS = 300, 3, 240
+MOST_STEPS, EVERY = 150, 3
 TAG = "episode/film"
 
 
@@ -76,10 +76,8 @@ class FilmSink(NoSink):
                 (environment,) = environments.environments
                 policy = Policy(model, environments.observation_space, environments.action_space, device)
                 try:
-                    frames, _ = frames_of(environment, policy, MOST_STEPS, EVERY)
+                    frames, _ = frames_of(environment, policy, MOST_STEPS, EVERY, small=True)
                 finally:
                     model.train(was_training)
-                for frame in frames:
-                    frame.thumbnail((MOST_PIXELS, MOST_PIXELS))
                 data = gif(frames, speed_of(environment) / EVERY)
         self.tensorboard.image(TAG, data, frames[0].size, package.total_steps)

@@ -80,12 +80,16 @@ def success_is(value: bool) -> Callable[[Episode], bool]:
 
 
 def frames_of(
-    environment: TrackedEnvironment, policy: Policy, most_steps: float = math.inf, every: int = 1
+    environment: TrackedEnvironment,
+    policy: Policy,
+    most_steps: float = math.inf,
+    every: int = 1,
+    small: bool = False,
 ) -> tuple[list[Image.Image], Episode | None]:
     """The frames of an episode that begins now, one for each `every` steps, and the episode.
 
-    After `most_steps` it is left, and there is no episode. Raises `ExperimentError` for an environment that cannot draw
-    itself.
+    After `most_steps` it is left, and there is no episode. small: see `framed`. Raises `ExperimentError` for an
+    environment that cannot draw itself.
     """
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a display, though it needs none
     environment.env.unwrapped.render_mode = "rgb_array"
@@ -97,7 +101,8 @@ def frames_of(
         if steps % every == 0:
             expert = f"  expert {short(environment.expert_action())}" if knows_better else ""
             above = f"action {short(action)}  value {policy.value:.2f}"
-            frames.append(framed(drawn(environment), [above, f"return {environment.episode_return:.2f}{expert}"]))
+            below = f"return {environment.episode_return:.2f}{expert}"
+            frames.append(framed(drawn(environment), [above, below], small))
         observation, reward, terminated, truncated, info = environment.step(action)
         steps, over = steps + 1, terminated or truncated
     if not over:
@@ -105,7 +110,7 @@ def frames_of(
     episode = environment.record(info)
     ended = "terminated" if terminated else "truncated"
     lines = [f"{ended}  reward {float(reward):.2f}", f"return {episode.episode_return:.2f}"]
-    return [*frames, framed(drawn(environment), lines)], episode
+    return [*frames, framed(drawn(environment), lines, small)], episode
 
 
 def drawn(environment: TrackedEnvironment) -> np.ndarray:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.runs import EXPERIMENT
+from trainctl.core.engine.checkpoint_choice import choose
+from trainctl.core.engine.from_checkpoint import evaluate_checkpoint
 
 NAN_ON_ONE_WORKER = """
 import os
@@ -101,15 +103,22 @@ def test_two_workers_repeat_and_survive_the_death_of_one(tmp_path: Path) -> None
     assert weights(train(tmp_path, "again", "--set", "save=1"), tmp_path, "again") == first
 
 
-def test_one_early_stop_counts_for_all(tmp_path: Path) -> None:
+def test_one_early_stop_counts_for_all_and_evaluate_repeats_the_validation_of_the_best(tmp_path: Path) -> None:
     source = EXPERIMENT.replace("save_interval=own", f"save_interval=own, {STOP_SOON}")
-    (tmp_path / "small.py").write_text(source.replace("PipelineStage,", "PipelineStage, StopWhenMetricReaches,"))
+    source = source.replace("num_envs=4,", "num_envs=4, validation=Validation(episodes=3),")
+    (tmp_path / "small.py").write_text(
+        source.replace("PipelineStage,", "PipelineStage, StopWhenMetricReaches, Validation,")
+    )
     process = train(tmp_path, "stopped")
     assert process.returncode == 0, process.stderr
     assert [(stage["steps"], stage["reason"]) for stage in record(tmp_path, "stopped")["stages"]] == [
         (800, "stopped early"),
         (800, "stopped early"),
     ]
+    best = evaluate_checkpoint(choose(tmp_path / "runs" / "stopped@best"), None, True, None, "cpu")
+    lines = (tmp_path / "runs" / "stopped" / "metrics.jsonl").read_text().splitlines()
+    logged = {line["total_steps"]: line["means"] for line in map(json.loads, lines) if line["kind"] == "valid"}
+    assert {f"valid/{name}": found.mean for name, found in best.summaries.items()} == logged[best.checkpoint.step]
 
 
 def test_the_first_error_is_shown_with_its_worker_and_line(tmp_path: Path) -> None:

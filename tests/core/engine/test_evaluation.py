@@ -157,7 +157,7 @@ def test_an_episode_in_which_the_environment_failed_is_played_anew() -> None:
 
 
 def test_a_summary_has_the_mean_of_every_metric_over_the_episodes_that_have_it() -> None:
-    summary = summarize(evaluate(KnownModel(), lambda: MeasuringEnv([(2, "terminated")]), 32, 0, CPU))
+    summary = summarize(evaluate(KnownModel(), lambda: MeasuringEnv([(2, "terminated")]), 64, 0, CPU))
     assert set(summary) == {"return", "length", "distance", "success"}
     assert summary["length"] == (2.0, (2.0, 2.0))
     assert summary["distance"].mean == 10.5
