@@ -4,8 +4,9 @@
     python benchmarks/watching_cost.py experiments/cartpole_ppo.py 50_000
 
 One run of the experiment with `Validation()` (20 episodes) every so many steps, `--films` and the live display on a
-terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other: a clock stands
-around each call. Then the same run with all of them off: the weights must have the same SHA-256.
+terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of the
+processor, so that others on the machine do not count: a clock stands around each call, and the environments are stepped
+in this process. Then the same run with all of them off: the weights must have the same SHA-256.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from trainctl import Experiment, Validation
 
 
 def experiment() -> Experiment:
-    return dataclasses.replace(plain(), validation=Validation(every={every}))
+    return dataclasses.replace(plain(), validation=Validation(every={every}), environment_processes=0)
 """
 
 
@@ -50,7 +51,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def around(self, owner: type, method: str, name: str, now: Callable[[], float] = time.perf_counter) -> None:
+    def around(self, owner: type, method: str, name: str, now: Callable[[], float] = time.thread_time) -> None:
         original = getattr(owner, method)
 
         def measured(*args: Any, **kwargs: Any) -> Any:
@@ -99,16 +100,16 @@ def watched(folder: Path, experiment: Path, every: int) -> tuple[Outcome, float,
     clock.around(FilmSink, "write", "films")
     for method in ("begin", "write", "note", "close"):
         clock.around(LiveDisplay, method, "display")
-    clock.around(Live, "refresh", "display, drawn in its thread", time.thread_time)
+    clock.around(Live, "refresh", "display, drawn in its thread")
     with pseudo_terminal():
         os.environ["COLUMNS"] = "120"
         display = LiveDisplay()
-        began = time.perf_counter()
+        began = time.process_time()
         outcome = start(
             RunOptions(folder / "watched.py", name="on", runs_dir=folder, films=True, device="cpu"), display, []
         )
         display.close()
-    return outcome, time.perf_counter() - began, dict(clock.seconds)
+    return outcome, time.process_time() - began, dict(clock.seconds)
 
 
 def main() -> None:
