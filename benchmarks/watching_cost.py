@@ -4,9 +4,9 @@
     python benchmarks/watching_cost.py experiments/cartpole_ppo.py 50_000
 
 One run of the experiment with `Validation()` (20 episodes) every so many steps, `--films` and the live display on a
-terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of the
-processor, so that others on the machine do not count: a clock stands around each call, and the environments are stepped
-in this process. Then the same run with all of them off: the weights must have the same SHA-256.
+terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of
+the processor, so that others on the machine do not count: a clock stands around each call, and the environments are
+stepped in this process. Then the same run with all of them off: the weights must have the same SHA-256.
 """
 
 from __future__ import annotations
