@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from trainctl.core.engine.validation import Validator
 
 EXPERIMENT, EVERY = Path(__file__).parent.parent / "experiments" / "goto_object.py", 10_000
 PROMISED = 0.03
+IN_ITS_THREAD = "display, drawn in its thread"
 
 VALIDATED = """
 import dataclasses
@@ -51,15 +52,15 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def around(self, owner: type, method: str, name: str, now: Callable[[], float] = time.thread_time) -> None:
+    def around(self, owner: type, method: str, name: str) -> None:
         original = getattr(owner, method)
 
         def measured(*args: Any, **kwargs: Any) -> Any:
-            began = now()
+            began = time.thread_time()
             try:
                 return original(*args, **kwargs)
             finally:
-                self.seconds[name] += now() - began
+                self.seconds[name] += time.thread_time() - began
 
         setattr(owner, method, measured)
 
@@ -100,16 +101,19 @@ def watched(folder: Path, experiment: Path, every: int) -> tuple[Outcome, float,
     clock.around(FilmSink, "write", "films")
     for method in ("begin", "write", "note", "close"):
         clock.around(LiveDisplay, method, "display")
-    clock.around(Live, "refresh", "display, drawn in its thread")
+    clock.around(Live, "refresh", IN_ITS_THREAD)
     with pseudo_terminal():
         os.environ["COLUMNS"] = "120"
         display = LiveDisplay()
-        began = time.process_time()
+        began, woke = time.process_time(), time.perf_counter()
         outcome = start(
             RunOptions(folder / "watched.py", name="on", runs_dir=folder, films=True, device="cpu"), display, []
         )
         display.close()
-    return outcome, time.process_time() - began, dict(clock.seconds)
+    total = time.process_time() - began
+    # drawn twice in a second of the wall clock, which is longer than the processor's where others want it too
+    clock.seconds[IN_ITS_THREAD] *= total / (time.perf_counter() - woke)
+    return outcome, total, dict(clock.seconds)
 
 
 def main() -> None:

@@ -11,6 +11,9 @@ from ..experiment import EnvironmentSource, Experiment
 from .checkpoint import Checkpoint
 from .seeding import derived_seed, set_seed
 
+MOST_SHOWN = 4
+"""Of the parameters that do not fit, in a message."""
+
 
 class StageEnvironment(NamedTuple):
     """What a stage trains in, and the purpose from which its environments' seeds come."""
@@ -48,10 +51,14 @@ def build_model(experiment: Experiment, observation_space: Any, action_space: An
 
 def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Give the model the checkpoint's parameters. Raises CheckpointError if they do not fit."""
-    try:
-        model.load_state_dict(checkpoint.model())
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint.path.name} does not fit the experiment's model: {error}",
-            "a checkpoint can be loaded into a model of the same shapes only",
-        ) from error
+    saved = checkpoint.model()
+    there = {name: tuple(tensor.shape) for name, tensor in saved.items()}
+    here = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    different = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    if different:
+        lines = [f"  {name}: {there.get(name, 'none')} there, {here.get(name, 'none')} here" for name in different]
+        more = [f"  and {len(lines) - MOST_SHOWN} more"] if len(lines) > MOST_SHOWN else []
+        text = "\n".join([f"{checkpoint.path} does not fit the experiment's model", *lines[:MOST_SHOWN], *more])
+        hint = "is it a checkpoint of another experiment? The parameters must have the same names and shapes"
+        raise CheckpointError(text, hint)
+    model.load_state_dict(saved)

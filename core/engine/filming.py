@@ -91,7 +91,6 @@ def frames_of(
     After `most_steps` it is left, and there is no episode. small: see `framed`. Raises `ExperimentError` for an
     environment that cannot draw itself.
     """
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a display, though it needs none
     environment.env.unwrapped.render_mode = "rgb_array"
     observation, over, frames = environment.reset(), False, []
     policy.reset()
@@ -115,6 +114,7 @@ def frames_of(
 
 def drawn(environment: TrackedEnvironment) -> np.ndarray:
     """The environment as an image (H, W, 3). Raises `ExperimentError` with the reason if it gives none."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a display, though it needs none
     try:
         image = environment.env.render()
     except Exception as error:

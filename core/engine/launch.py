@@ -56,11 +56,11 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
     with worker_group(device) as workers:
         trainer = Trainer(loaded.experiment, options.seed, device, workers)
         trainer.build()
+        _initialize(trainer, options.init_from)
         threads = learning_threads(trainer.model, trainer.collector.observation_bytes())
         path = workers.from_first(str(_create(options, loaded, command, threads).path) if workers.is_first else "")
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):
-            _initialize(trainer, options.init_from)
             asked = request or StopRequest()
             return train(directory, trainer, loaded, display, "new run", None, "bit-exact", asked, options.profile)
 

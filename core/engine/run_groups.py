@@ -65,7 +65,7 @@ def read_groups(paths: Sequence[Path], metric: str) -> list[Group]:
     runs = [Run.read(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     known = {tag for run in runs for tag in run.curves}
     if metric not in known:
-        raise UsageError(f"none of these runs has the metric {metric!r}", did_you_mean(metric, known))
+        raise UsageError(f"none of these runs has the metric {metric!r}", did_you_mean(metric, sorted(known)))
     groups: dict[str, list[list[Run]]] = {}
     for run in runs:
         alike = groups.setdefault(run.label, [])

@@ -121,7 +121,9 @@ class Sweep:
         curve, metric = self._curve(number), self.declaration["metric"]
         if not curve:
             known = {tag for package in read_packages(self.run_of(number).metrics) for tag in package.means}
-            raise UsageError(f"{self.run_of(number).path} has no metric {metric!r}", did_you_mean(metric, known))
+            raise UsageError(
+                f"{self.run_of(number).path} has no metric {metric!r}", did_you_mean(metric, sorted(known))
+            )
         self._study.tell(number, curve[-1][1])
         return curve[-1][1]
 

@@ -61,3 +61,18 @@ def test_settings_go_with_an_experiment(trainctl: Trainctl, finished: Path) -> N
     said = trainctl("evaluate", finished, "--set", "steps=3")
     assert said.code == 2
     assert "--set goes with --experiment" in said.err
+
+
+def test_a_checkpoint_of_another_experiment_is_refused_in_words_and_leaves_nothing(
+    trainctl: Trainctl, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "wider.py").write_text(TINY.read_text().replace("(8,)", "(16,)"))
+    evaluated = trainctl("evaluate", "runs/first", "--experiment", "wider.py")
+    begun = trainctl("run", "wider.py", "--init-from", "runs/first", "--name", "second")
+    for said in (evaluated, begun):
+        assert said.code == 3
+        assert "does not fit the experiment's model" in said.err
+        assert "policy_head.0.layers.0.weight: (8, 4) there, (16, 4) here" in said.err
+        assert "  and 2 more" in said.err
+        assert "is it a checkpoint of another experiment?" in said.err
+    assert [run.name for run in (tmp_path / "runs").iterdir()] == ["first"]
