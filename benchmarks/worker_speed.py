@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -76,11 +77,54 @@ def one_of_many() -> None:
             seconds.append(time.perf_counter() - began)
         if torch.distributed.get_rank() == 0:
             count, median = torch.distributed.get_world_size(), statistics.median(seconds[10:])
-            print(f"| {count} | {4 * size:,} | {median * 1e3:.2f} |", flush=True)
+            print(f"| {count} | {4 * size:,} | {min(seconds) * 1e3:.2f} | {median * 1e3:.2f} |", flush=True)
     torch.distributed.destroy_process_group()
 
 
+class Rollout(NamedTuple):
+    """Of one worker, measured: steps, seconds to collect and to learn, updates, bytes of each all-reduce."""
+
+    steps: int
+    collect: float
+    learn: float
+    updates: int
+    bytes: int
+
+
+HOP, BYTES_PER_SECOND = 130e-6, 1.25e9
+"""Seconds until a neighbour has a small message, as measured between two processes; a network of 10 Gbit/s, assumed."""
+
+
+def all_reduce_seconds(workers: int, size: int) -> float:
+    """gloo's ring: everyone hands 2 (W - 1) pieces of size / W on to its neighbour."""
+    return 2 * (workers - 1) * (HOP + size / workers / BYTES_PER_SECOND)
+
+
+def model(rollout: Rollout) -> None:
+    """Speed by workers: where each brings its own environments, and where they share those of one (at best)."""
+    alone = rollout.collect + rollout.learn
+    for workers in (1, 2, 4, 8, 64, 512):
+        waiting = rollout.updates * all_reduce_seconds(workers, rollout.bytes)
+        growing = workers * rollout.steps / (alone + waiting)
+        shared = rollout.steps / (alone / workers + waiting)
+        share = alone / (alone + waiting)
+        print(f"| {workers} | {waiting * 1e3:.1f} | {growing:,.0f} | {share:.0%} | {shared:,.0f} |")
+
+
+MEASURED = {
+    "cartpole": Rollout(1024, 0.0215, 0.0215, 16, 36_700),
+    "doorkey": Rollout(1024, 0.233, 0.090, 16, 504_700),
+}
+
+
+def models() -> None:
+    for task, rollout in MEASURED.items():
+        print(task)
+        model(rollout)
+
+
 if __name__ == "__main__":
+    parts = {"trainings": trainings, "messages": messages, "one_of_many": one_of_many, "model": models}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["trainings", "messages", "one_of_many"])
-    {"trainings": trainings, "messages": messages, "one_of_many": one_of_many}[parser.parse_args().part]()
+    parser.add_argument("part", choices=parts)
+    parts[parser.parse_args().part]()

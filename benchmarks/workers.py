@@ -36,7 +36,7 @@ class Task(NamedTuple):
 
 TASKS = {
     "cartpole": Task(HERE.parent / "experiments" / "cartpole_ppo.py", 204_800, 500.0),
-    "doorkey": Task(HERE / "experiments" / "doorkey.py", 153_600, 1.0),
+    "doorkey": Task(HERE / "experiments" / "doorkey.py", 81_920, 1.0),
 }
 
 

@@ -19,7 +19,7 @@ def doorkey() -> gymnasium.Env[Any, Any]:
     return SuccessMetric(TokenizedMission(gymnasium.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True)))
 
 
-def experiment(steps: int = 153_600, num_envs: int = 16, processes: int = 0) -> Experiment:
+def experiment(steps: int = 81_920, num_envs: int = 16, processes: int = 0) -> Experiment:
     return Experiment(
         environment=doorkey,
         num_envs=num_envs,
