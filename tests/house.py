@@ -74,6 +74,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/dealing",
             "core/engine/device",
             "core/engine/failures",
+            "core/engine/final_failure",
             "core/engine/first_error",
             "core/engine/optimizer_steps",
             "core/engine/tape",

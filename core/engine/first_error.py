@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,11 +43,12 @@ def write_error(error: Exception, text: str) -> None:
 
 
 def first_error(ends: Mapping[int, WorkerEnd]) -> FirstError:
-    """The first in time; a worker that failed only because another one was gone is none if there is a better one."""
+    """The first in time; one that only missed another worker, or was told to end, counts where there is no other."""
 
     def order(rank: int) -> tuple[bool, float]:
         data = ends[rank].error_file_data
-        return bool(data.get("lost")), data.get("time", ends[rank].timestamp)
+        followed = bool(data.get("lost")) or ends[rank].exitcode == -signal.SIGTERM
+        return followed, data.get("time", ends[rank].timestamp)
 
     rank = min(ends, key=order)
     message = ends[rank].error_file_data.get("message", "")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from pathlib import Path
-from typing import Any
 
 from ..description import describe, plain
 from ..errors import RunInUseError, TrainctlError, UsageError
@@ -22,6 +20,7 @@ from .checkpoint import newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
 from .dealing import deal
 from .device import learning_threads, prepare
+from .final_failure import refuse_to_repeat_a_failure
 from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
@@ -31,9 +30,6 @@ from .signals import StopRequest
 from .trainer import Trainer
 from .wandb_sink import need_wandb
 from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
-
-FINAL = {2, 3, 4, 6}
-"""Exit codes of failures that another attempt would only repeat."""
 
 
 def start(options: RunOptions, display: Display, command: list[str], request: StopRequest | None = None) -> Outcome:
@@ -79,7 +75,7 @@ def resume(
     if not fleet.is_single:
         return _resume_with_workers(path, directory, device, fleet)
     record = directory.read_run()
-    _refuse_to_repeat_a_failure(record)
+    refuse_to_repeat_a_failure(path)
     prepared = prepare(device or record["device"], record["deterministic"])
     with worker_group(prepared) as workers, _lock(directory, workers):
         loaded = load_run(directory)
@@ -210,16 +206,6 @@ def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None
         raise TrainctlError(f"the workers of {directory.path} ended without saying how", f"see {directory.logs}")
     total_steps, stage = record.get("total_steps", 0), record.get("stage", "")
     return Outcome(directory.path, status, total_steps, stage, newest.path if newest else None)
-
-
-def _refuse_to_repeat_a_failure(record: dict[str, Any]) -> None:
-    """Workers that the launcher starts again after a failure that would only be repeated give up at once."""
-    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    has_failed = bool(record["attempts"]) and record["attempts"][-1]["status"] == "failed"
-    if is_restart and has_failed and record.get("exit_code") in FINAL:
-        error = TrainctlError(record["error"])
-        error.exit_code = record["exit_code"]
-        raise error
 
 
 def _lock(directory: RunDirectory, workers: WorkerGroup) -> contextlib.AbstractContextManager[None]:

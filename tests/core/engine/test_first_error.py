@@ -39,6 +39,8 @@ def test_a_worker_that_only_missed_another_is_not_the_one(tmp_path: Path, monkey
         1, 1, "exp.py:7: no door"
     )
     assert first_error({0: missed, 1: End(-9, missed.timestamp + 5)}) == FirstError(1, -9, "")
+    told_to_end = End(-15, missed.timestamp - 5)
+    assert first_error({0: told_to_end, 1: End(6, missed.timestamp)}) == FirstError(1, 6, "")
     assert first_error({0: missed}).text == "exp.py:7: another worker has ended"
 
 
