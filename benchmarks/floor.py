@@ -1,7 +1,8 @@
 """The floor of a workload: microseconds per step of the environments alone, and of the network's arithmetic alone.
 
 usage: floor.py WORKLOAD; prints {"environment", "network"} as JSON. The network is measured as PyTorch runs it: policy
-for every vector step, forward and backward for every minibatch, nothing else (no loss, no optimizer).
+for every vector step, forward and backward for every minibatch, nothing else (no loss, no optimizer). Environments take
+random actions in one process; half of W7's steps ask the expert and do what it says.
 """
 
 from __future__ import annotations
@@ -11,12 +12,21 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "experiments"))
 
 import torch
 import workload as ours
 import workloads
+from torch import Tensor, nn
+
+from trainctl.core.engine.environments.spaces import observation_layout
+from trainctl.core.tree import map_tree
+from trainctl.models import MiniGridActorCritic
+
+EXPERT = ("W7",)
+STEPS = 256
 
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
@@ -29,42 +39,66 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
     return sorted(times)[repeats // 2]
 
 
-def main(name: str) -> None:
-    torch.set_num_threads(1)
+def model_of(name: str, env: Any) -> nn.Module:
+    """The network that is trained; W7's is that of its experiment."""
     work = workloads.WORKLOADS[name]
-    env = workloads.make_environment(name)
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(256)]
+    if work.network == "minigrid":
+        memory = {"memory": "gru", "memory_size": work.memory}
+        return MiniGridActorCritic(env.observation_space, env.action_space, **memory, cell_size=16)
+    return ours.model_of(work)(observation_space=env.observation_space, action_space=env.action_space)
 
-    def steps() -> None:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
 
-    model = ours.MODELS[name](env.observation_space, env.action_space)
+def play(env: Any, expert: bool) -> None:
+    """So many steps, with a reset wherever an episode ends."""
+    for _ in range(STEPS):
+        advice = env.get_wrapper_attr("expert_action")() if expert else None
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample() if advice is None else advice)
+        if terminated or truncated:
+            env.reset()
 
-    def seen(count: int) -> torch.Tensor:
-        one = torch.as_tensor(env.observation_space.sample())
-        return (one if one.dtype == torch.uint8 else torch.rand(one.shape)).expand(1, count, *one.shape).contiguous()
 
-    acting, learning = seen(work.num_envs), seen(work.rollout // work.minibatches)
+def observations(env: Any, *shape: int) -> Any:
+    """As many copies of an observation, numbers where it has none of its own kind."""
+    first, _ = env.reset(seed=0)
+
+    def copies(part: Any, layout: Any) -> Tensor:
+        one = torch.as_tensor(part)
+        return (one.float() if one.is_floating_point() else one).expand(*shape, *layout.shape).contiguous()
+
+    return map_tree(copies, first, observation_layout(env.observation_space))
+
+
+def network_seconds(name: str, env: Any) -> float:
+    """Of a step."""
+    work, model = workloads.WORKLOADS[name], model_of(name, env)
+    shape = (work.num_steps, work.num_envs // work.minibatches) if work.memory else (1, work.minibatch)
+    learning, acting = observations(env, *shape), observations(env, 1, work.num_envs)
+    before = [model.initial_memory(size) for size in (shape[1], work.num_envs)]
 
     def learn() -> None:
-        distribution, values, _ = model(learning, None, torch.ones(learning.shape[:2]))
-        (getattr(distribution, "logits", None) if hasattr(distribution, "logits") else distribution.mean).sum().add(
-            values.sum()
-        ).backward()
+        distribution, values, _ = model(learning, before[0], torch.ones(shape))
+        outputs = distribution.logits if hasattr(distribution, "logits") else distribution.mean
+        (outputs.sum() + values.sum()).backward()
 
     def act() -> None:
         with torch.inference_mode():
-            model.policy(acting, None, torch.ones(acting.shape[:2]))
+            model.policy(acting, before[1], torch.ones(1, work.num_envs))
 
-    learned = seconds(learn, 50) * work.epochs * work.minibatches / work.rollout
-    acted = seconds(act, 200) / work.num_envs
-    environment = seconds(steps, 10) / len(actions)
-    print(json.dumps({"environment": environment * 1e6, "network": (learned + acted) * 1e6}))
+    learned = seconds(learn, 30) * work.epochs * work.minibatches / work.rollout
+    return learned + seconds(act, 200) / work.num_envs
+
+
+def main(name: str) -> None:
+    work = workloads.WORKLOADS[name]
+    torch.set_num_threads(work.threads)
+    env = workloads.make_environment(work.environment)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    environment = [
+        seconds(lambda asks=asks: play(env, asks), 10) for asks in ((False, True) if name in EXPERT else (False,))
+    ]
+    parts = {"environment": sum(environment) / len(environment) / STEPS, "network": network_seconds(name, env)}
+    print(json.dumps({part: 1e6 * value for part, value in parts.items()}))
 
 
 if __name__ == "__main__":

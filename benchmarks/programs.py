@@ -1,0 +1,53 @@
+"""Runs what is measured: one program at a time, when the machine is calm, peers in environments of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CALM = 0.3  # share of the processors' time in use, above which a measurement waits, 15 seconds at most
+
+
+def run(command: Sequence[object], limit: float = 900) -> str:
+    """What the command writes to stdout; ends this program if it fails."""
+    _wait_until_calm()
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=HERE, capture_output=True, text=True, timeout=limit)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def python_of(peer: str) -> Path:
+    """The Python of the peer's own virtual environment with its pinned versions; made when it is needed first."""
+    python = HERE / ".venvs" / peer / "bin" / "python"
+    if not python.exists():
+        print(f"installing {peer}: minutes, once", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+        requirements = HERE / "peers" / f"{peer}-requirements.txt"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+    return python
+
+
+def _wait_until_calm() -> None:
+    deadline = time.monotonic() + 15
+    while _busy_share() > CALM and time.monotonic() < deadline:
+        time.sleep(1)
+
+
+def _busy_share() -> float:
+    """Share of the processors' time that anybody used in half a second; 0 where the system does not tell."""
+    if not Path("/proc/stat").exists():
+        return 0.0
+
+    def ticks() -> tuple[int, int]:
+        numbers = [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
+
+    (total, idle), _ = ticks(), time.sleep(0.5)
+    now, now_idle = ticks()
+    return 1 - (now_idle - idle) / max(now - total, 1)
