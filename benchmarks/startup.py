@@ -52,16 +52,20 @@ def first_rollout() -> tuple[float, float, float]:
 
 
 def imports() -> Counter[str]:
-    """Seconds of each package's own modules, of the whole command."""
+    """Microseconds in each package's own modules, of those that the command imports and `import torch` does not."""
     with tempfile.TemporaryDirectory() as runs:
-        command = words(runs, module=True)
-        done = subprocess.run(
-            [command[0], "-X", "importtime", *command[1:]], capture_output=True, text=True, check=True
-        )
+        command = modules(words(runs, module=True))
+    known = modules([sys.executable, "-c", "import torch"])
     own: Counter[str] = Counter()
-    for microseconds, module in IMPORT.findall(done.stderr):
-        own[module.split(".")[0]] += int(microseconds)
+    for module in command.keys() - known.keys():
+        own[module.split(".")[0]] += command[module]
     return own
+
+
+def modules(command: list[str]) -> dict[str, int]:
+    """Microseconds of each module that it imports."""
+    done = subprocess.run([command[0], "-X", "importtime", *command[1:]], capture_output=True, text=True, check=True)
+    return {module: int(microseconds) for microseconds, module in IMPORT.findall(done.stderr)}
 
 
 def main() -> None:
@@ -77,7 +81,7 @@ def main() -> None:
     )
     print(f"until it was learned from and reported    {written:.2f} s, {written - base:.2f} beyond")
     print(f"until the command had ended               {ended:.2f} s, {ended - base:.2f} beyond")
-    print("\nimports, ms in a package's own modules (measuring makes them slower):")
+    print("\nimports beyond those of torch itself, ms by package (measuring makes them slower):")
     for package, microseconds in imports().most_common(15):
         print(f"  {package:<24}{microseconds / 1000:8.0f}")
 
