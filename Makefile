@@ -26,9 +26,15 @@ fix: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# side by side with the libraries users know
+# side by side with the libraries users know, growth and startup: about an hour on a calm machine
 bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/startup.py
+
+# everything that needs a GPU: tests and speed
+bench-gpu: .venv/.installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 # the long tests: kills and resumes over and over
 soak: .venv/.installed-dev
@@ -55,4 +61,4 @@ clean:
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch .venv/.installed-run $@
 
-.PHONY: run test check fix bench soak pictures clean
+.PHONY: run test check fix bench bench-gpu soak pictures clean

@@ -8,6 +8,7 @@ Each workload replaces its own row in results.json; results.md and the picture a
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from programs import HERE, python_of, run
 from table import OURS, OURS_COMPILED, Measured, picture, table
@@ -34,9 +36,8 @@ def trainctl(workload: str, seed: int, *options: str) -> float:
     """Steps per second of a training through the command line, in its steady state."""
     work = WORKLOADS[workload]
     settings = [f"workload={workload}", f"steps={work.steps}"]
-    if workload in EXPERIMENTS:  # in the steady state as many steps with the expert as without
-        counted = work.steps - work.warm * work.rollout
-        settings = [f"imitation_steps={work.steps - counted // 2}", f"ppo_steps={counted // 2}"]
+    if workload in EXPERIMENTS:
+        settings = [f"imitation_steps={work.steps // 2}", f"ppo_steps={work.steps // 2}"]
     experiment = EXPERIMENTS.get(workload, HERE / "experiments" / "workload.py")
     words = [word for setting in settings for word in ("--set", setting)]
     command = [Path(sys.executable).parent / "trainctl", "run", experiment, *words, "--seed", seed, "--json", "--quiet"]
@@ -46,11 +47,15 @@ def trainctl(workload: str, seed: int, *options: str) -> float:
         return steady_speed([json.loads(line) for line in metrics.read_text().splitlines()], work.warm * work.rollout)
 
 
-def steady_speed(intervals: list[dict[str, float]], warm: int) -> float:
-    """Steps per second after the interval in which the first `warm` steps ended."""
-    begins = next(number for number, interval in enumerate(intervals) if interval["total_steps"] >= warm)
-    steps = intervals[-1]["total_steps"] - intervals[begins]["total_steps"]
-    return float(steps / sum(interval["wall_seconds"] for interval in intervals[begins + 1 :]))
+def steady_speed(intervals: list[dict[str, Any]], warm: int) -> float:
+    """Steps per second in the intervals that began after the first `warm` steps of their stage."""
+    steps, seconds = 0, 0.0
+    for before, interval in itertools.pairwise([{"stage_index": -1, "total_steps": 0}, *intervals]):
+        began = before["stage_steps"] if before["stage_index"] == interval["stage_index"] else 0
+        if began >= warm:
+            steps += interval["total_steps"] - before["total_steps"]
+            seconds += interval["wall_seconds"]
+    return steps / seconds
 
 
 def peer(name: str, workload: str, seed: int, *options: str) -> float:

@@ -55,8 +55,9 @@ WORKLOADS = {
         "AllenAct's MiniGrid tutorial, memory of 512", "empty_room", "cells", 128, 16, 3, 4, 16_384, warm=2, memory=512,
         learning_rate=1e-4, clip_range=0.1,
     ),
-    # experiments/babyai_dagger_then_ppo.py as it is; the settings are those of AllenAct's BabyAI experiments
-    "W7": Workload("GoToLocal, DAgger then PPO", "babyai", "minigrid", 16, 32, 4, 2, 51_200, warm=20, memory=128),
+    # experiments/babyai_dagger_then_ppo.py as it is; the settings are those of AllenAct's BabyAI experiments;
+    # half of the steps are of each stage, and both begin with `warm` rollouts that do not count
+    "W7": Workload("GoToLocal, DAgger then PPO", "babyai", "minigrid", 16, 32, 4, 2, 61_440, warm=20, memory=128),
     # for gpu.py
     "cartpole-64": _on_gpu("CartPole, MLP", "cartpole", "mlp", 64, 163_840),
     "cartpole-256": _on_gpu("CartPole, MLP", "cartpole", "mlp", 256, 327_680),
