@@ -14,8 +14,8 @@ import numpy as np
 fork = multiprocessing.get_context("fork")
 
 PATIENCE = 1e-4
-"""Seconds for which a waiting process stays awake: whoever sleeps wakes late, by some 50 microseconds. It does not offer
-its core to others meanwhile (`sched_yield`): on a busy machine each offer costs it a slice of milliseconds."""
+"""Seconds for which a waiting process stays awake: whoever sleeps wakes late, by some 50 microseconds. It does not
+offer its core to others meanwhile (`sched_yield`): on a busy machine each offer costs it a slice of milliseconds."""
 
 NAP = 0.05
 """Seconds after which a sleeping process makes sure that there still is somebody to wait for."""
