@@ -1,10 +1,10 @@
 """What it costs to watch: the share of its time that a run spends on validation, films and the live display.
 
-    python benchmarks/watching_cost.py                                      # goto_object, every 10,000 steps
-    python benchmarks/watching_cost.py experiments/cartpole_ppo.py 50_000
+    python benchmarks/watching_cost.py                                # goto_object
+    python benchmarks/watching_cost.py experiments/cartpole_ppo.py
 
-One run of the experiment with `Validation()` (20 episodes) every so many steps, `--films` and the live display on a
-terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of
+One run of the experiment with `Validation()` (20 episodes, at each of its checkpoints), `--films` and the live display
+on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of
 the processor, so that others on the machine do not count: a clock stands around each call, and the environments are
 stepped in this process. Then the same run with all of them off: the weights must have the same SHA-256.
 """
@@ -31,7 +31,7 @@ from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import Outcome, RunOptions
 from trainctl.core.engine.validation import Validator
 
-EXPERIMENT, EVERY = Path(__file__).parent.parent / "experiments" / "goto_object.py", 10_000
+EXPERIMENT = Path(__file__).parent.parent / "experiments" / "goto_object.py"
 PROMISED = 0.03
 IN_ITS_THREAD = "display, drawn in its thread"
 
@@ -42,7 +42,7 @@ from trainctl import Experiment, Validation
 
 
 def experiment() -> Experiment:
-    return dataclasses.replace(plain(), validation=Validation(every={every}), environment_processes=0)
+    return dataclasses.replace(plain(), validation=Validation(), environment_processes=0)
 """
 
 
@@ -92,10 +92,10 @@ def weights(outcome: Outcome) -> str:
     return hashlib.sha256((outcome.checkpoint / "model.safetensors").read_bytes()).hexdigest()
 
 
-def watched(folder: Path, experiment: Path, every: int) -> tuple[Outcome, float, dict[str, float]]:
+def watched(folder: Path, experiment: Path) -> tuple[Outcome, float, dict[str, float]]:
     """The run with everything on: its outcome, its seconds, and the seconds of each part."""
     (folder / experiment.name).write_bytes(experiment.read_bytes())
-    (folder / "watched.py").write_text(VALIDATED.format(module=experiment.stem, every=every))
+    (folder / "watched.py").write_text(VALIDATED.format(module=experiment.stem))
     clock = Clock()
     clock.around(Validator, "validate", "validation")
     clock.around(FilmSink, "write", "films")
@@ -117,10 +117,10 @@ def watched(folder: Path, experiment: Path, every: int) -> tuple[Outcome, float,
 
 
 def main() -> None:
-    experiment, every = (Path(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) == 3 else (EXPERIMENT, EVERY)
+    experiment = Path(sys.argv[1]) if len(sys.argv) == 2 else EXPERIMENT
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        outcome, total, seconds = watched(folder, experiment, every)
+        outcome, total, seconds = watched(folder, experiment)
         plain = start(RunOptions(experiment, name="off", runs_dir=folder, device="cpu"), NoDisplay(), [])
         same = weights(outcome) == weights(plain)
     share = sum(seconds.values()) / (total - sum(seconds.values()))
