@@ -4,8 +4,8 @@
     python benchmarks/watching_cost.py experiments/cartpole_ppo.py
 
 One run of the experiment with `Validation()` (20 episodes, at each of its checkpoints), `--films` and the live display
-on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds of
-the processor, so that others on the machine do not count: a clock stands around each call, and the environments are
+on a terminal (a pseudo-terminal of 120 columns here). All parts are measured in that run, beside each other, in seconds
+of the processor, so that others on the machine do not count: a clock stands around each call, and the environments are
 stepped in this process. Then the same run with all of them off: the weights must have the same SHA-256.
 """
 
