@@ -251,14 +251,15 @@ class RolloutCollector:
         actions, masks = rollout.fields["actions"].flatten(0, 1), rollout.masks[:-1].flatten()
         # parts that stay in the cache: for images one big batch takes twice the time for each of them
         size = int(np.clip(2**21 // max(rollout.observation_bytes(), 1), 64, 4096))
-        values, log_probs = [], []
+        # made beforehand: small results between large intermediate ones would leave the memory full of holes
+        values, log_probs = masks.new_empty(len(masks)), masks.new_empty(len(masks))
         for start in range(0, len(masks), size):
             part = slice(start, start + size)
             own = map_tree(lambda leaf, part=part: leaf[None, part], observations)
             distribution, value, _ = self.model(own, None, masks[None, part])
-            values.append(value[0])
-            log_probs.append(as_action_distribution(distribution).log_prob(actions[None, part])[0])
-        return torch.cat(values).view(shape), torch.cat(log_probs).view(shape)
+            values[part] = value[0]
+            log_probs[part] = as_action_distribution(distribution).log_prob(actions[None, part])[0]
+        return values.view(shape), log_probs.view(shape)
 
     def _evaluate_sequences(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         observations = map_tree(lambda leaf: leaf[:-1], rollout.observations)

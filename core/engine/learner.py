@@ -19,7 +19,7 @@ from ..settings import ResolvedSettings
 from .compiled import CompiledGradients
 from .device import threads
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
-from .optimizer_steps import steps_of
+from .optimizer_steps import keep_compiler_out, steps_of
 from .recorded import RecordedGradients
 from .rollout import Rollout
 from .schedule import Schedule
@@ -60,6 +60,7 @@ class Learner:
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""
+        keep_compiler_out()
         self.optimizer = built(self.optimizer_builder, params=self.parameters, **_fused(self.optimizer_builder))
         self._steps = steps_of(self.optimizer, self.weights)
 

@@ -86,3 +86,14 @@ class WholeAdamSteps(OptimizerSteps):
 def steps_of(optimizer: optim.Optimizer, weights: Weights) -> OptimizerSteps:
     """The fastest steps that there are of this optimizer."""
     return (WholeAdamSteps if WholeAdamSteps.fits(optimizer, weights) else OptimizerSteps)(optimizer, weights)
+
+
+def keep_compiler_out() -> None:
+    """Have torch's optimizers do without torch's compiler.
+
+    They import it, which takes as long as torch itself, only to tell it not to look at these methods.
+    """
+    for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        function = getattr(getattr(optim.Optimizer, method), "__wrapped__", None)
+        if function is not None:
+            vars(function).setdefault("__dynamo_disable", function)

@@ -56,6 +56,10 @@ class _Tape(TorchDispatchMode):
         self._kept: list[Tensor] = []
         self.inputs = [self._add(tensor) for tensor in inputs]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler to skip it, which takes as long as torch itself
+
     def name(self, tensor: Tensor) -> str:
         """The variable that holds this tensor."""
         if _place(tensor) not in self._names:
