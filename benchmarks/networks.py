@@ -9,6 +9,7 @@ from torch import Tensor, nn
 class GridTrunk(nn.Module):
     """Three convolutions over MiniGrid's grid (B, 7, 7, 3), or with the channels first."""
 
+    repeats_itself = True  # see docs/how-to.md
     size = 64
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class CellEmbeddings(nn.Module):
     This is all that AllenAct's `MiniGridSimpleConvRNN` has below its recurrent layer, its name notwithstanding.
     """
 
+    repeats_itself = True  # see docs/how-to.md
     size = 5 * 5 * 3 * 8
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class CellEmbeddings(nn.Module):
 class ResidualTrunk(nn.Module):
     """IMPALA's larger network (Espeholt et al. 2018, https://arxiv.org/abs/1802.01561): pictures (B, 4, 84, 84)."""
 
+    repeats_itself = True  # see docs/how-to.md
     size = 256
 
     def __init__(self, channels: int = 4) -> None:
@@ -56,12 +59,16 @@ class ResidualTrunk(nn.Module):
 
 
 class _Stage(nn.Sequential):
+    repeats_itself = True
+
     def __init__(self, inside: int, outside: int) -> None:
         convolution = nn.Conv2d(inside, outside, 3, padding=1)
         super().__init__(convolution, nn.MaxPool2d(3, 2, 1), _Residual(outside), _Residual(outside))
 
 
 class _Residual(nn.Module):
+    repeats_itself = True
+
     def __init__(self, size: int) -> None:
         super().__init__()
         twice = [layer for _ in range(2) for layer in (nn.ReLU(), nn.Conv2d(size, size, 3, padding=1))]

@@ -29,6 +29,8 @@ import workloads
 class Encoder(nn.Module):
     """A trunk for (B, …) as an encoder of observations (T, B, …)."""
 
+    repeats_itself = True
+
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk
@@ -41,6 +43,8 @@ class Encoder(nn.Module):
 class GridActorCritic(ComposedActorCritic):
     """Convolutions, a GRU of this size or none, and a hidden layer of 64 each for policy and value."""
 
+    repeats_itself = True
+
     def __init__(self, observation_space: Any, action_space: Any, memory_size: int) -> None:
         memory = make_memory("gru" if memory_size else None, networks.GridTrunk.size, memory_size)
         policy = nn.Sequential(nn.Linear(memory.output_size, 64), nn.Tanh(), policy_head(64, action_space))
@@ -50,6 +54,8 @@ class GridActorCritic(ComposedActorCritic):
 
 class FeaturesActorCritic(EncoderActorCritic):
     """A trunk, a GRU of this size or none, linear policy and value."""
+
+    repeats_itself = True
 
     def __init__(self, observation_space: Any, action_space: Any, trunk: Any, memory_size: int) -> None:
         super().__init__(Encoder(trunk()), trunk.size, action_space, "gru" if memory_size else None, memory_size)

@@ -14,6 +14,9 @@ from torch import nn
 from ..errors import UsageError
 from .workers import is_one_of_many, local_rank, workers_here
 
+LARGE = 2**19
+"""Parameters of the smallest model that is worth all cores: a recurrent layer of 512 is twice as large."""
+
 IMAGE = 4096
 """Bytes of the smallest observation that counts as an image: 64 × 64 in grey."""
 
@@ -62,11 +65,12 @@ def threads(count: int) -> Iterator[None]:
 def learning_threads(model: nn.Module, observation_bytes: int) -> int:
     """How many threads to learn with: a rule, as the bits depend on it and a measurement would differ each time.
 
-    All cores for convolutions over images; one for everything else, and where several workers share the cores. Dealing
-    out less than a millisecond of work costs more than it saves.
+    All cores for convolutions over images and for large models; one for everything else, and where several workers
+    share the cores. Dealing out less than a millisecond of work costs more than it saves.
     """
     has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return cores() if has_convolutions and observation_bytes >= IMAGE and not is_one_of_many() else 1
+    is_large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
+    return cores() if ((has_convolutions and observation_bytes >= IMAGE) or is_large) and not is_one_of_many() else 1
 
 
 def cores() -> int:

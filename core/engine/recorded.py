@@ -27,16 +27,17 @@ WITH_STATE = (nn.modules.batchnorm._NormBase, nn.modules.rnn.RNNBase)
 def repeats_itself(model: nn.Module, losses: Sequence[WeightedLoss]) -> bool:
     """Whether Python decides nothing on the way from a batch to its losses but by the batch's shapes.
 
-    That can be known of the modules and losses of trainctl and of torch alone: others may count, or ask for the time.
+    That is known of the modules and losses of trainctl and of torch; others may count, or ask for the time. A class of
+    a user promises it with `repeats_itself = True`, for itself and not for classes made from it.
     """
     parts: list[Any] = [*model.modules(), *(item.loss for item in losses)]
     hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    return not hooks and all(
-        type(part).__module__.startswith(OUR_CODE)
-        and not isinstance(part, WITH_STATE)
-        and not getattr(part, "depends_on_steps", False)
-        for part in parts
-    )
+    return not hooks and all(_is_known(type(part)) and not getattr(part, "depends_on_steps", False) for part in parts)
+
+
+def _is_known(kind: type) -> bool:
+    is_ours = kind.__module__.startswith(OUR_CODE) and not issubclass(kind, WITH_STATE)
+    return is_ours or vars(kind).get("repeats_itself") is True
 
 
 class RecordedGradients(Gradients):

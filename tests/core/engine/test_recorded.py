@@ -113,6 +113,16 @@ class Own(nn.Module):
     """A user's model."""
 
 
+class Promised(nn.Module):
+    """A user's model with a promise."""
+
+    repeats_itself = True
+
+
+class MadeOfIt(Promised):
+    """The promise was not made for this one."""
+
+
 def with_a_hook() -> MLPActorCritic:
     model = MLPActorCritic(VECTOR, CHOICE)
     model.encoder.register_forward_hook(lambda *_: None)
@@ -126,10 +136,21 @@ def with_a_hook() -> MLPActorCritic:
         (MLPActorCritic(VECTOR, CHOICE), PPO(clip_decay=LinearDecay(1000)), False),
         (MLPActorCritic(VECTOR, CHOICE), Counting(), False),
         (nn.Sequential(nn.Linear(1, 1), Own()), PPO(), False),
+        (nn.Sequential(nn.Linear(1, 1), Promised()), PPO(), True),
+        (nn.Sequential(nn.Linear(1, 1), MadeOfIt()), PPO(), False),
         (nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), PPO(), False),
         (with_a_hook(), PPO(), False),
     ],
-    ids=["ours", "depends on the steps", "a user's loss", "a user's module", "keeps statistics", "a hook"],
+    ids=[
+        "ours",
+        "depends on the steps",
+        "a user's loss",
+        "a user's module",
+        "promised",
+        "made of it",
+        "keeps statistics",
+        "a hook",
+    ],
 )
 def test_only_what_is_known_to_repeat_itself_is_recorded(model: nn.Module, loss: Any, expected: bool) -> None:
     assert repeats_itself(model, [WeightedLoss("loss", 1.0, loss)]) is expected
