@@ -71,13 +71,14 @@ COLOURS = ("#1f5fa8", "#7fb2e5", "#d9822b", "#b8a05a", "#999999")
 
 def picture(measured: dict[str, Measured], peers: dict[str, str], width: int = 360) -> str:
     """Bars as an SVG: speeds of each workload as multiples of its fastest peer; one without a peer has none."""
-    titles = {OURS: OURS, OURS_COMPILED: OURS_COMPILED, **peers}
+    ran = {name: title for name, title in peers.items() if any(found.speeds.get(name) for found in measured.values())}
+    titles = {OURS: OURS, OURS_COMPILED: OURS_COMPILED, **ran}
     bars = [(name, found, best) for name, found in measured.items() if (best := _fastest(found, peers))]
     multiples = [
         (name, found, {p: median(s) / best for p, s in found.speeds.items() if s}) for name, found, best in bars
     ]
     scale = width / max((value for _, _, own in multiples for value in own.values()), default=1.0)
-    parts, y, left = _legend(titles), 44, 250
+    parts, y, left = _legend(titles), 44, 290
     for name, found, own in multiples:
         parts.append(f'<text x="{left - 8}" y="{y + 7 * len(own)}" text-anchor="end">{name} {found.title}</text>')
         for program, value in own.items():
