@@ -39,7 +39,7 @@ class CompiledGradients(RecordedGradients):
     ) -> None:
         super().__init__(model, weights, losses)
         self.say = say
-        self._compiled: Callable[..., tuple[list[Tensor], Weighed]] | None = None
+        self._compiled: dict[torch.Size, Callable[..., tuple[list[Tensor], Weighed]]] = {}
 
     def prepare(self, rollout: Rollout, count: int) -> None:
         examples = rollout.examples(count)
@@ -55,7 +55,8 @@ class CompiledGradients(RecordedGradients):
             self._names = [names[parameter] for parameter in self._used]
             self.say("compiling the update, which takes from a few seconds to a minute")
             try:
-                self._compiled = self._compile(examples)
+                compiled = self._compile(examples)
+                self._compiled = {batch.actions.shape: compiled for batch in examples}
             except Exception as error:  # the compiler's errors have no class in common
                 reason, *_ = [*str(error).strip().splitlines(), ""]
                 self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
@@ -74,16 +75,17 @@ class CompiledGradients(RecordedGradients):
         return compiled
 
     def __call__(self, batch: Batch) -> Weighed:
-        if self._compiled is None:
+        compiled = self._compiled.get(batch.actions.shape)
+        if compiled is None:
             return super().__call__(batch)
         with torch.no_grad():
-            gradients, weighed = self._compiled(self._used, batch)
+            gradients, weighed = compiled(self._used, batch)
         found = iter(gradients)
         self.weights.set_gradient([next(found) if is_used else None for is_used in self._is_used])
         return weighed
 
     def of_one_update(self) -> AbstractContextManager[object]:
-        # what the compiler guards against beside other shapes does not change while a stage lasts
+        # what the compiler guards against beside other sizes, which we look at ourselves, does not change in a stage
         stance: AbstractContextManager[object] = torch.compiler.set_stance(
             "eager_on_recompile", skip_guard_eval_unsafe=True
         )

@@ -53,7 +53,8 @@ def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> t
 
 
 def gradients_at(gradients: Gradients, batch: Batch) -> tuple[dict[str, float], list[Tensor | None]]:
-    weighed = gradients(batch)
+    with gradients.of_one_update():
+        weighed = gradients(batch)
     numbers = {name: float(value) for name, value in {**weighed.tags, **weighed.values}.items()}
     return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters]
 
@@ -90,6 +91,15 @@ def test_compiled_gradients_are_those_of_the_steps_up_to_rounding(loss: Any) -> 
         for one, other in zip(own, expected, strict=True):
             if one is not None and other is not None:
                 torch.testing.assert_close(one, other)
+
+
+def test_a_minibatch_of_another_size_than_the_one_compiled_is_computed_step_by_step() -> None:
+    rollout, model = filled_rollout(), model_of()
+    gradients, _ = compiled(model, PPO(), rollout, count=2)  # all minibatches have 5 steps: one graph
+    numbers, own = gradients_at(gradients, _first(rollout, 3))
+    expected_numbers, expected = gradients_at(Gradients(model, gradients.weights, gradients.losses), _first(rollout, 3))
+    assert numbers == expected_numbers
+    assert all(torch.equal(one, other) for one, other in zip(own, expected, strict=True) if one is not None)  # type: ignore[arg-type]
 
 
 def _first(rollout: Rollout, size: int) -> Batch:
