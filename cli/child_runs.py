@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+from ..core.engine.signals import signalled_with_parent
 
 STOPPED = {75, 130}
 """Exit codes of a run that was asked to save and leave."""
@@ -40,7 +41,7 @@ class ChildRuns:
         """Begin `trainctl WORDS --quiet --json`. Should this process be killed, the child saves and leaves."""
         command = [sys.executable, "-m", "trainctl", *words, "--quiet", "--json"]
         self.running[number] = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=_leave_with_parent()
+            command, stdout=subprocess.PIPE, text=True, preexec_fn=signalled_with_parent(signal.SIGTERM)
         )
 
     def stop(self, number: int) -> None:
@@ -85,12 +86,3 @@ class ChildRuns:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _leave_with_parent() -> Callable[[], None]:
-    """For the child, before it becomes trainctl: Linux sends it SIGTERM when its parent dies, even by kill -9."""
-    try:
-        prctl = ctypes.CDLL(None).prctl  # here, not in the child: it must not allocate between fork and exec
-    except (OSError, AttributeError):
-        return lambda: None
-    return lambda: prctl(1, signal.SIGTERM) and None

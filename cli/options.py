@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,6 +95,11 @@ def settings_of(texts: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {text} is not KEY=VALUE", "write e.g. --set learning_rate=1e-3")
         settings[name] = value
     return settings
+
+
+def set_words(settings: Mapping[str, str]) -> list[str]:
+    """The `--set` options that say this: `settings_of` the other way round."""
+    return [word for name, text in settings.items() for word in ("--set", f"{name}={text}")]
 
 
 def fleet_of(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import UsageError
-from .options import Settings, settings_of
+from .options import Settings, set_words, settings_of
 
 SCRIPT = """\
 #!/bin/bash
@@ -86,8 +86,8 @@ def slurm_script(
         **_headers(sbatch),
     }
     command = [sys.executable, "-m", "trainctl", "run", str(experiment), "--name", name, "--seed", str(seed)]
-    command += [word for key, value in settings_of(settings).items() for word in ("--set", f"{key}={value}")]
-    command += ["--runs-dir", str(runs_dir), "--nproc", str(nproc), "--nnodes", "slurm", "--plain"]
+    command += [*set_words(settings_of(settings)), "--runs-dir", str(runs_dir)]
+    command += ["--nproc", str(nproc), "--nnodes", "slurm", "--plain"]
     lines = [f"#SBATCH --{key}={value}" if value else f"#SBATCH --{key}" for key, value in headers.items()]
     typer.echo(SCRIPT.format(headers="\n".join(lines), command=shlex.join(command)), nl=False)
 

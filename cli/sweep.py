@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ import typer
 
 from ..core.errors import TrainctlError, UsageError, did_you_mean
 from .child_runs import STOPPED, ChildRuns, Ended
-from .options import AsJson, Device, Settings, Wandb, settings_of
+from .options import AsJson, Device, Settings, Wandb, set_words, settings_of
 
 if TYPE_CHECKING:
     from ..core.engine.sweep import Sweep, Trial
@@ -96,7 +96,7 @@ def sweep(
         folder = runs_dir / (name or f"{experiment.stem}-sweep")
         interval = pipeline.settings_of(pipeline.pipeline_stages[0]).metric_accumulate_interval
         made = Sweep(folder, declaration, space, interval)
-        words = ["run", str(experiment), "--seed", str(seed), *_set(fixed)]
+        words = ["run", str(experiment), "--seed", str(seed), *set_words(fixed)]
         told = [] if wandb is None else ["--wandb", wandb.value]
         with made.opened():
             code = Sweeper(made, [*words, "--device", device, *told], _said).train(trials, jobs)
@@ -152,7 +152,7 @@ class Sweeper:
             self._complete(trial.number)
             return
         place = ["--runs-dir", str(run.path.parent), "--name", run.path.name]
-        self.children.start(trial.number, [*self.words, *_set(trial.parameters), *place])
+        self.children.start(trial.number, [*self.words, *set_words(trial.parameters), *place])
 
     def _is_complete(self, number: int) -> bool:
         from ..core.engine.launch import is_finished
@@ -205,10 +205,6 @@ def _in_words(trial: Trial) -> str:
     return " ".join(f"{name}={text}" for name, text in trial.parameters.items())
 
 
-def _set(values: Mapping[str, str]) -> list[str]:
-    return [word for name, text in values.items() for word in ("--set", f"{name}={text}")]
-
-
 def _digest(loaded: LoadedExperiment) -> str:
     """Of the experiment's source: half of the trials with other code would be no sweep."""
     from ..core.experiment_file import source_files
@@ -222,7 +218,7 @@ def _show(sweep: Sweep, words: Sequence[str], as_json: bool) -> None:
     from .text import number
 
     best, found = sweep.best(), sweep.trials()
-    command = shlex.join(["trainctl", *words, *_set(best.parameters)]) if best else None
+    command = shlex.join(["trainctl", *words, *set_words(best.parameters)]) if best else None
     if as_json:
         print_document(_document(sweep, best, command))
         return

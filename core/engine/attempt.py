@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,6 @@ from ..description import describe
 from ..experiment_file import LoadedExperiment
 from .checkpoint import newest_valid
 from .early_stopping import StageCriterion
-from .film_sink import FilmSink
 from .non_finite import FailedUpdate, write_dump
 from .options import Outcome
 from .profile import profiled
@@ -63,9 +63,7 @@ def train(
     trainer.checkpoints = directory.checkpoints
     record = directory.read_run()
     trainer.keep = record.get("keep")
-    trainer.learner.threads = trainer.collector.threads = record["threads"]
-    if record.get("compile"):
-        trainer.learner.compile(display.warn)
+    compute_as(record, trainer, display.warn)
     trainer.dump = lambda failed: _dump(failed, directory, trainer)
     trainer.about |= {"guarantee": guarantee, "device": trainer.device.type}
     _warn_of_criteria(trainer)
@@ -80,6 +78,13 @@ def train(
             ended["status"] = "complete" if trainer.train() else request.status
     workers.barrier()
     return outcome_of(directory, trainer, ended["status"])
+
+
+def compute_as(record: dict[str, Any], trainer: Trainer, say: Callable[[str], None]) -> None:
+    """Compute in the way that `run.json` says, on which the bits depend."""
+    trainer.learner.threads = trainer.collector.threads = record["threads"]
+    if record.get("compile"):
+        trainer.learner.compile(say)
 
 
 def _resources(trainer: Trainer) -> str:
@@ -143,6 +148,8 @@ def sinks_of(directory: RunDirectory, display: Display, start_step: int, trainer
     tensorboard.source(directory.sources())
     sinks: list[MetricSink] = [JsonLinesSink(directory.metrics, display.warn), tensorboard, display]
     if record.get("films"):
+        from .film_sink import FilmSink  # draws, which takes a while to import
+
         sinks.append(FilmSink(experiment, lambda: trainer.model, tensorboard, display.warn))
     if record.get("wandb"):
         sinks.append(wandb_sink(**record["wandb"], directory=directory.path, parameters=parameters, warn=display.warn))

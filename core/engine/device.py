@@ -68,9 +68,11 @@ def learning_threads(model: nn.Module, observation_bytes: int) -> int:
     All cores for convolutions over images and for large models; one for everything else, and where several workers
     share the cores. Dealing out less than a millisecond of work costs more than it saves.
     """
-    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if is_one_of_many():
+        return 1
+    sees_images = observation_bytes >= IMAGE and any(isinstance(module, nn.Conv2d) for module in model.modules())
     is_large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
-    return cores() if ((has_convolutions and observation_bytes >= IMAGE) or is_large) and not is_one_of_many() else 1
+    return cores() if sees_images or is_large else 1
 
 
 def cores() -> int:

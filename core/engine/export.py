@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..batch import Memory
 from ..distributions import as_action_distribution
 from ..errors import TrainctlError, UsageError
 from ..tree import Tree, flatten, map_tree
+from .checkpoint_content import decode_model, encode_model
 from .collector import initial_memory
 from .environments import allocate, observation_layout, writer
 from .from_checkpoint import TrainedModel
@@ -71,11 +71,10 @@ def export(opened: TrainedModel, folder: Path, form: str) -> list[Path]:
 
 def _write_parameters(opened: TrainedModel, file: Path) -> None:
     state = opened.model.state_dict()
-    parameters = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    save_file(parameters, file)
-    again = load_file(file)
-    different = [name for name, tensor in parameters.items() if not torch.equal(tensor, again[name])]
-    if different or set(again) != set(parameters):
+    file.write_bytes(encode_model(state))
+    again = decode_model(file.read_bytes(), str(file))
+    different = [name for name, tensor in state.items() if not torch.equal(tensor.cpu(), again[name])]
+    if different or set(again) != set(state):
         raise TrainctlError(f"{file} does not hold what was written: {different[:3]}")
 
 

@@ -52,7 +52,7 @@ class RecordedGradients(Gradients):
         self._recordings: dict[Any, _Recording] = {}
 
     def prepare(self, rollout: Rollout, count: int) -> None:
-        if self.weights.vectors[0].is_cuda or not repeats_itself(self.model, self.losses):
+        if self.weights.vectors[0].device.type != "cpu" or not repeats_itself(self.model, self.losses):
             return
         with untouched_global_random_state():
             for batch in rollout.examples(count):

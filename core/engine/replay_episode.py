@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, ExperimentError, TrainctlError, UsageError
+from .attempt import compute_as
 from .building import environment_of_stage
 from .checkpoint import Checkpoint, list_checkpoints
 from .checkpoint_manifest import examine
@@ -175,7 +176,7 @@ def _frames(environment: TrackedEnvironment, episode: TrainingEpisode) -> list[A
 def _prepare(
     trainer: Trainer, checkpoint: Checkpoint | None, record: dict[str, Any], say: Callable[[str], None]
 ) -> None:
-    """As `launch` and `attempt` do it."""
+    """As `launch` does it."""
     if checkpoint is None:
         if record.get("init_from"):
             raise UsageError("a run with --init-from can be replayed from its first checkpoint on", _FEWER)
@@ -183,9 +184,7 @@ def _prepare(
     else:
         for problem in trainer.restore(checkpoint):
             say(f"warning: {problem}; the episode may be another")
-    trainer.learner.threads = trainer.collector.threads = record["threads"]
-    if record.get("compile"):
-        trainer.learner.compile(say)
+    compute_as(record, trainer, say)
 
 
 def _checkpoint_before(

@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -55,5 +55,16 @@ class StopRequest:
 
 def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies, even by kill -9; elsewhere the closed pipe must do."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    signalled_with_parent(signal.SIGKILL)()
+
+
+def signalled_with_parent(number: int) -> Callable[[], None]:
+    """What asks Linux to send this signal to the process that calls it when its parent dies.
+
+    A child may call it between fork and exec, when nothing should be loaded any more.
+    """
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return lambda: None
+    return lambda: prctl(1, number) and None
