@@ -81,6 +81,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/weights",
             "core/engine/growing_file",
             "core/engine/metrics_file",
+            "core/engine/minibatch",
             "core/engine/options",
             "core/engine/origin",
             "core/engine/progress",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from itertools import compress
 from typing import Any
 
@@ -13,10 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from ..batch import Batch
+from ..tree import Tree
+from .minibatch import Minibatch, taken
 from .recorded import RecordedGradients
 from .rollout import Rollout
 from .seeding import untouched_global_random_state
-from .weighing import Gradients, Weighed, WeightedLoss, weigh
+from .weighing import Weighed, WeightedLoss, weigh
 from .weights import Weights
 
 
@@ -39,50 +40,57 @@ class CompiledGradients(RecordedGradients):
     ) -> None:
         super().__init__(model, weights, losses)
         self.say = say
-        self._compiled: dict[torch.Size, Callable[..., tuple[list[Tensor], Weighed]]] = {}
+        self._compiled: dict[int, Callable[..., list[Tensor]]] = {}  # by the number of steps
 
     def prepare(self, rollout: Rollout, count: int) -> None:
-        examples = rollout.examples(count)
-        if any(batch.memory is not None for batch in examples):
+        if rollout.first_memory is not None:
             self.say("not compiled: the update of a model with memory, whose graph has a part for each step")
             super().prepare(rollout, count)
             return
+        examples = rollout.examples(count)
         with untouched_global_random_state():
-            Gradients.__call__(self, examples[0])  # in the user's own words, should model or losses be wrong
-            self._is_used = [parameter.grad is not None for parameter in self.weights.parameters]
-            self._used: list[Tensor] = list(compress(self.weights.parameters, self._is_used))
+            try:
+                weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
+            except DependsOnSteps:
+                self.say("not compiled: the update with a loss that depends on the steps of the stage")
+                super().prepare(rollout, count)
+                return
+            self._values, self._tags = list(weighed.values), list(weighed.tags)
+            self._used = [parameter.grad is not None for parameter in self.weights.parameters]
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
-            self._names = [names[parameter] for parameter in self._used]
+            self._names = [names[parameter] for parameter in self.weights.parameters]
             self.say("compiling the update, which takes from a few seconds to a minute")
             try:
                 compiled = self._compile(examples)
-                self._compiled = {batch.actions.shape: compiled for batch in examples}
+                self._compiled = {len(example.index): compiled for example in examples}
             except Exception as error:  # the compiler's errors have no class in common
                 reason, *_ = [*str(error).strip().splitlines(), ""]
                 self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
                 super().prepare(rollout, count)
 
-    def _compile(self, examples: Sequence[Batch]) -> Callable[..., tuple[list[Tensor], Weighed]]:
+    def _step_by_step(self, example: Minibatch) -> Weighed:
+        content = taken(example.content, example.first_memory, example.index)
+        weighed = weigh(self.model, self.losses, BatchWithoutSteps(stage_steps=0, **content))
+        self.weights.backward(weighed.total)
+        return weighed
+
+    def _compile(self, examples: Sequence[Minibatch]) -> Callable[..., list[Tensor]]:
         torch.compiler.reset()  # the graphs of other stages
-        options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True}
-        compiled = torch.compile(self._gradients, fullgraph=True, dynamic=False, options=options)
+        options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+        compiled = torch.compile(self._computed, fullgraph=True, dynamic=False, options=options)
         with torch.no_grad():
-            for batch in examples:
-                compiled(self._used, batch)
-            later = replace(examples[0], stage_steps=examples[0].stage_steps + 1000)
-            with torch.compiler.set_stance("fail_on_recompile"):  # as a loss that depends on the steps would
-                compiled(self._used, later)
+            for example in examples:
+                compiled(self.weights.parameters, example.content, example.index)
         return compiled
 
-    def __call__(self, batch: Batch) -> Weighed:
-        compiled = self._compiled.get(batch.actions.shape)
+    def __call__(self, minibatch: Minibatch) -> Weighed:
+        compiled = self._compiled.get(len(minibatch.index))
         if compiled is None:
-            return super().__call__(batch)
+            return super().__call__(minibatch)
         with torch.no_grad():
-            gradients, weighed = compiled(self._used, batch)
-        found = iter(gradients)
-        self.weights.set_gradient([next(found) if is_used else None for is_used in self._is_used])
-        return weighed
+            *gradients, numbers = compiled(self.weights.parameters, minibatch.content, minibatch.index)
+        self.weights.take(gradients, self._used)
+        return Weighed.of_vector(numbers, self._values, self._tags)
 
     def of_one_update(self) -> AbstractContextManager[object]:
         # what the compiler guards against beside other sizes, which we look at ourselves, does not change in a stage
@@ -91,11 +99,32 @@ class CompiledGradients(RecordedGradients):
         )
         return stance
 
-    def _gradients(self, used: list[Tensor], batch: Batch) -> tuple[list[Tensor], Weighed]:
-        def total_of(tensors: list[Tensor]) -> tuple[Tensor, Weighed]:
-            named = dict(zip(self._names, tensors, strict=True))
-            weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
-            return weighed.total, weighed
+    def _computed(self, parameters: Sequence[Tensor], content: dict[str, Tree], index: Tensor) -> list[Tensor]:
+        """The gradient of a minibatch, as vectors, and the numbers of what the losses say."""
+        batch = Minibatch(content, None, index, stage_steps=0).batch()
 
-        gradients, (_, weighed) = grad_and_value(total_of, has_aux=True)(used)
-        return gradients, weighed
+        def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
+            taken = iter(used)
+            own = [next(taken) if is_used else p for p, is_used in zip(parameters, self._used, strict=True)]
+            named = dict(zip(self._names, own, strict=True))
+            weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
+            return weighed.total, weighed.vector()
+
+        gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
+        found = iter(gradients)
+        return [*self.weights.joined([next(found) if is_used else None for is_used in self._used]), numbers]
+
+
+class DependsOnSteps(Exception):  # noqa: N818 no error: a graph only cannot follow
+    """A loss asked for the steps of the stage."""
+
+
+class BatchWithoutSteps(Batch):
+    """Does not say how many steps the stage has taken, which a graph would repeat for ever."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "stage_steps":
+            raise DependsOnSteps
+        return super().__getattribute__(name)

@@ -98,15 +98,16 @@ class Learner:
             for repeat in range(settings.update_repeats)
         ]
         with gradients.of_one_update():
-            for batch in chain.from_iterable(rollout.minibatches(count, order, stage_steps) for order in orders):
-                weighed = gradients(batch)
+            for part in chain.from_iterable(rollout.minibatches(count, order, stage_steps) for order in orders):
+                weighed = gradients(part)
                 try:
-                    norm = self.descend(weighed.total, batch.size, settings)
+                    norm = self.descend(weighed.total, part.size, settings)
                 except NonFiniteError as error:
+                    batch = part.batch()
                     values = {name: float(value.detach()) for name, value in weighed.values.items()}
                     failed = FailedUpdate(ON_POLICY, fields_of(batch), batch.memory, stage_steps, values)
                     raise explained(error, failed, self.model, self.workers) from None
-                statistics.add(batch.size, {**weighed.tags, "train/grad_norm": norm})
+                statistics.add(part.size, {**weighed.tags, "train/grad_norm": norm})
         return statistics.means()
 
     def _gradients_of(self, losses: Sequence[WeightedLoss], rollout: Rollout, count: int) -> Gradients:
@@ -183,7 +184,7 @@ class Statistics:
     def add(self, size: int, values: dict[str, Tensor]) -> None:
         """The scalars of one minibatch of `size` steps; always the same tags."""
         self.tags = list(values)
-        self.values += [torch.as_tensor(value).detach().float() for value in values.values()]
+        self.values += map(_number, values.values())
         self.sizes.append(size)
 
     def means(self) -> dict[str, tuple[float, float]]:
@@ -194,6 +195,12 @@ class Statistics:
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         means = (rows * sizes[:, None]).sum(dim=0) / sizes.sum()
         return {tag: (mean, float(sizes.sum())) for tag, mean in zip(self.tags, means.tolist(), strict=True)}
+
+
+def _number(value: Any) -> Tensor:
+    if isinstance(value, Tensor) and value.dtype == torch.float32 and not value.requires_grad:
+        return value
+    return torch.as_tensor(value).detach().float()
 
 
 def _fused(builder: Builder[optim.Optimizer]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ def profiled(trainer: Trainer, rollouts: int, directory: Path, say: Callable[[st
         nonlocal begun
         begun += 1
         if begun == WARM_UP + 1:
-            times.reset()
             tracer.start()
+            times.reset()
         if begun == WARM_UP + 1 + rollouts:
             _write(times, tracer, rollouts * trainer.collector.steps_per_rollout(), directory, say)
         with times.part("collect, store"):

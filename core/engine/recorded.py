@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..batch import Batch
 from ..tree import flatten, unflatten
+from .minibatch import Minibatch
 from .rollout import Rollout
 from .seeding import untouched_global_random_state
 from .tape import NotRepeatable, Repeat, record
@@ -55,25 +54,28 @@ class RecordedGradients(Gradients):
         if self.weights.vectors[0].device.type != "cpu" or not repeats_itself(self.model, self.losses):
             return
         with untouched_global_random_state():
-            for batch in rollout.examples(count):
+            for example in rollout.examples(count):
                 try:
-                    self._recordings[batch.actions.shape] = _recorded(self.model, self.weights, self.losses, batch)
+                    self._recordings[len(example.index)] = _recorded(self.model, self.weights, self.losses, example)
                 except NotRepeatable:
                     return
 
-    def __call__(self, batch: Batch) -> Weighed:
-        recording = self._recordings.get(batch.actions.shape)
-        if recording is None or batch.valid is not None:
-            return super().__call__(batch)
-        gradients, weighed = recording(batch)
-        self.weights.set_gradient(gradients)
-        return weighed
+    def __call__(self, minibatch: Minibatch) -> Weighed:
+        recording = self._recordings.get(len(minibatch.index))
+        if recording is None or "valid" in minibatch.content:
+            return super().__call__(minibatch)
+        *gradients, numbers = recording.repeat(*recording.state, *_tensors(minibatch).values())
+        self.weights.take(gradients, recording.used)
+        return Weighed.of_vector(numbers, recording.values, recording.tags)
 
 
 @dataclass
 class _Recording:
-    """state: what the model has, trained or not. used: for each trained parameter, whether the losses depend on it.
-    values, tags: names of the outputs after the total."""
+    """From the state of the model, trained or not, and a minibatch to the gradient, as vectors, and the numbers of a
+    `Weighed`, whose names are here.
+
+    used: for each trained parameter, whether the losses depend on it.
+    """
 
     repeat: Repeat
     state: list[Tensor]
@@ -81,37 +83,27 @@ class _Recording:
     values: list[str]
     tags: list[str]
 
-    def __call__(self, batch: Batch) -> tuple[list[Tensor | None], Weighed]:
-        outputs = iter(self.repeat(*self.state, *_tensors(batch).values()))
-        gradients = [next(outputs) if is_used else None for is_used in self.used]
-        total = next(outputs)
-        values = {name: next(outputs) for name in self.values}
-        return gradients, Weighed(total, values, {name: next(outputs) for name in self.tags})
 
-
-def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], batch: Batch) -> _Recording:
+def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
     state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    seen = _tensors(batch)
+    seen = _tensors(example)
     names, found = list(state), dict[str, Any]()
 
     def outputs(*inputs: Tensor) -> list[Tensor]:
         own = dict(zip(names, inputs, strict=False))
-        like_batch = unflatten(dict(zip(seen, inputs[len(names) :], strict=True)))
-        weighed = weigh(
-            lambda *asked: functional_call(model, own, asked),
-            losses,
-            Batch(stage_steps=0, **{"memory": None, **like_batch}),
-        )
+        like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=True)))
+        minibatch = Minibatch(**{"first_memory": None, **like_example}, stage_steps=0)
+        weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, minibatch.batch())
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
         gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)
         found.update(used=[one is not None for one in gradients], values=list(weighed.values), tags=list(weighed.tags))
-        return [*compress(gradients, found["used"]), weighed.total, *weighed.values.values(), *weighed.tags.values()]
+        return [*weights.joined(gradients), weighed.vector()]
 
     own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
     return _Recording(record(outputs, [*own, *seen.values()]), list(state.values()), **found)
 
 
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    """The tensors of the batch by their path."""
-    trees = {field.name: getattr(batch, field.name) for field in fields(batch)}
+def _tensors(minibatch: Minibatch) -> dict[str, Tensor]:
+    """The tensors of a minibatch by their path."""
+    trees = {field.name: getattr(minibatch, field.name) for field in fields(minibatch)}
     return {path: leaf for path, leaf in flatten(trees).items() if isinstance(leaf, Tensor)}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Memory
+from ..batch import Memory
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
 from .environments import Row, action_layout, allocate, observation_layout
+from .minibatch import Minibatch
 from .returns import discounted_returns, generalized_advantages, next_values
 from .workers import WorkerGroup
 
@@ -140,50 +141,34 @@ class Rollout:
         """How many minibatches the rollout can be broken into: `wanted`, or fewer if it holds fewer units."""
         return min(wanted, self.steps if self.first_memory is None else self.num_envs)
 
-    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Batch]:
+    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Minibatch]:
         """The rollout in `count` parts of nearly equal size (see `most_minibatches`), in the generator's order.
 
-        Without memory: shuffled steps, as batches (1, B). With memory: shuffled whole sequences, as (T, B).
+        Without memory: shuffled steps. With memory: shuffled whole sequences.
         """
         if count == 0:
             return
-        if self.first_memory is None:
-            order, take = np.flatnonzero(self.host_flags["valid"]), self._steps()
-        else:
-            order, take = np.arange(self.num_envs), self._sequences(self.first_memory)
+        has_memory = self.first_memory is not None
+        order = np.arange(self.num_envs) if has_memory else np.flatnonzero(self.host_flags["valid"])
+        content = self._content()
+        if has_memory and not self.everything_is_valid:
+            content["valid"] = self.fields["valid"]
         for share in np.array_split(generator.permutation(order), count):
-            yield Batch(stage_steps=stage_steps, **take(torch.from_numpy(share).to(self.device)))
+            yield Minibatch(content, self.first_memory, torch.from_numpy(share).to(self.device), stage_steps)
 
-    def examples(self, count: int) -> list[Batch]:
-        """A batch of each size that `minibatches` gives where every step is data; what is in them does not matter."""
-        units, take = self.num_steps * self.num_envs, self._steps()
-        if self.first_memory is not None:
-            units, take = self.num_envs, self._sequences(self.first_memory)
+    def examples(self, count: int) -> list[Minibatch]:
+        """One of each size that `minibatches` gives where every step is data; what is in them does not matter."""
+        units = self.num_envs if self.first_memory is not None else self.num_steps * self.num_envs
         sizes = sorted({units // count, -(-units // count)})
-        indices = [torch.arange(size, device=self.device) for size in sizes]
-        return [Batch(stage_steps=0, **{**take(index), "valid": None}) for index in indices]
+        content = self._content()
+        return [Minibatch(content, self.first_memory, torch.arange(size, device=self.device), 0) for size in sizes]
 
-    def _steps(self) -> Take:
-        """Of (T, N, …), steps by their number t · N + n: as (1, B, …)."""
-        flat = map_tree(lambda leaf: leaf.flatten(0, 1), self._content())
-        return lambda index: {
-            "memory": None,
-            **map_tree(lambda leaf: leaf.index_select(0, index).unsqueeze(0), flat),
-        }
-
-    def _sequences(self, first_memory: Tensor) -> Take:
-        """Of (T, N, …), whole sequences by their environment: as (T, B, …)."""
-        content = self._content() if self.everything_is_valid else {**self._content(), "valid": self.fields["valid"]}
-        return lambda index: {
-            "memory": first_memory.index_select(0, index),
-            **map_tree(lambda leaf: leaf.index_select(1, index), content),
-        }
-
-    def _content(self) -> Tree:
-        """What a batch holds of each step: (T, N, …)."""
+    def _content(self) -> dict[str, Tree]:
+        """What a batch holds of each step: (T, N, …); where there is no memory (T · N, …)."""
         seen = {"observations": self.observations, "masks": self.masks}
         fields = {name: self.fields[name] for name in BATCH_FIELDS if name in self.fields}
-        return {**map_tree(lambda leaf: leaf[: self.num_steps], seen), **fields}
+        content = {**map_tree(lambda leaf: leaf[: self.num_steps], seen), **fields}
+        return content if self.first_memory is not None else map_tree(lambda leaf: leaf.flatten(0, 1), content)
 
     def valid_observations(self) -> Tree:
         """The observations that actions were chosen on: tree of (number of steps that are data, …)."""
@@ -194,9 +179,6 @@ class Rollout:
         """Size of one environment's observation."""
         return sum(leaf[0, 0].numel() * leaf.element_size() for leaf in leaves(self.observations))
 
-
-Take: TypeAlias = Callable[[Tensor], dict[str, Any]]
-"""From an index to the fields of a batch."""
 
 BATCH_FIELDS = (
     "actions",

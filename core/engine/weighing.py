@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..batch import Batch
 from ..errors import ExperimentError
 from ..losses.loss import LossOutput
+from .minibatch import Minibatch
 from .rollout import Rollout
 from .weights import Weights
 
@@ -30,6 +31,17 @@ class Weighed(NamedTuple):
     total: Tensor
     values: dict[str, Tensor]
     tags: dict[str, Tensor]
+
+    def vector(self) -> Tensor:
+        """All numbers as one vector of float32."""
+        return torch.stack([number.float() for number in (self.total, *self.values.values(), *self.tags.values())])
+
+    @staticmethod
+    def of_vector(vector: Tensor, values: Sequence[str], tags: Sequence[str]) -> Weighed:
+        """What `vector` made one, given the names of values and tags."""
+        total, *others = vector.unbind()
+        own = others[len(values) :]
+        return Weighed(total, dict(zip(values, others, strict=False)), dict(zip(tags, own, strict=True)))
 
 
 def weigh(model: Callable[..., Any], losses: Sequence[WeightedLoss], batch: Batch) -> Weighed:
@@ -72,9 +84,9 @@ class Gradients:
     def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
         self.model, self.weights, self.losses = model, weights, losses
 
-    def __call__(self, batch: Batch) -> Weighed:
+    def __call__(self, minibatch: Minibatch) -> Weighed:
         """What the losses say about this minibatch."""
-        weighed = weigh(self.model, self.losses, batch)
+        weighed = weigh(self.model, self.losses, minibatch.batch())
         self.weights.backward(weighed.total)
         return weighed
 

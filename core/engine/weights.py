@@ -24,8 +24,8 @@ class Weights:
         kinds = dict.fromkeys((parameter.dtype, parameter.device) for parameter in self.parameters)
         self.vectors, self.gradients = list[Tensor](), list[Tensor]()
         self._pieces: dict[nn.Parameter, Tensor] = {}  # of the gradients
-        for kind in kinds:
-            own = [parameter for parameter in self.parameters if (parameter.dtype, parameter.device) == kind]
+        self._joined = [[p for p in self.parameters if (p.dtype, p.device) == kind] for kind in kinds]
+        for own in self._joined:
             self._join(own)
 
     def _join(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -49,20 +49,20 @@ class Weights:
         for parameter in self.parameters:
             parameter.grad = None
         torch.autograd.backward(loss)
-        self.set_gradient([parameter.grad for parameter in self.parameters])
+        found = [parameter.grad for parameter in self.parameters]
+        self.take(self.joined(found), [gradient is not None for gradient in found])
 
-    def set_gradient(self, gradients: Sequence[Tensor | None]) -> None:
-        """Set the gradient of each parameter; None where a loss does not depend on it."""
-        if any(gradient is None for gradient in gradients):
-            for vector in self.gradients:
-                vector.zero_()
-        used = [(p, found) for p, found in zip(self.parameters, gradients, strict=True) if found is not None]
-        own = [self._pieces[parameter] for parameter, _ in used]
-        torch._foreach_copy_(own, [found for _, found in used])
-        for parameter in self.parameters:
-            parameter.grad = None
-        for (parameter, _), piece in zip(used, own, strict=True):
-            parameter.grad = piece
+    def joined(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """The gradient as one vector for each of `vectors`, from that of each parameter: zeros for None."""
+        found = dict(zip(self.parameters, gradients, strict=True))
+        return [torch.cat([_flat(found[parameter], parameter) for parameter in own]) for own in self._joined]
+
+    def take(self, vectors: Sequence[Tensor], used: Sequence[bool]) -> None:
+        """Set the gradient to what `joined` gave. used: for each parameter, whether it has one."""
+        for gradient, vector in zip(self.gradients, vectors, strict=True):
+            gradient.copy_(vector)
+        for parameter, is_used in zip(self.parameters, used, strict=True):
+            parameter.grad = self._pieces[parameter] if is_used else None
 
     def average(self, loss: Tensor, size: int, workers: WorkerGroup) -> Tensor:
         """Average the gradient over workers, by `size`. Returns the averaged loss.
@@ -99,6 +99,14 @@ class Weights:
         factor = (largest / (norm + 1e-6)).clamp(max=1.0)
         for gradient in self.gradients:
             gradient.mul_(factor)
+
+
+def _flat(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor:
+    """The numbers of a gradient in the order in which those of its parameter lie in memory; zeros for None."""
+    if gradient is None:
+        return parameter.new_zeros(parameter.numel())
+    strides = torch.empty_like(parameter).stride()
+    return gradient.permute(sorted(range(gradient.dim()), key=lambda axis: -strides[axis])).reshape(-1)
 
 
 def pieces(vector: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

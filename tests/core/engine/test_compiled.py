@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.toys import resolved
 from trainctl import LinearDecay
 from trainctl.core.batch import Batch
 from trainctl.core.engine.compiled import CompiledGradients
+from trainctl.core.engine.minibatch import Minibatch
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.weighing import Gradients, WeightedLoss
 from trainctl.core.engine.weights import Weights
@@ -52,9 +54,9 @@ def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> t
     return gradients, said
 
 
-def gradients_at(gradients: Gradients, batch: Batch) -> tuple[dict[str, float], list[Tensor | None]]:
+def gradients_at(gradients: Gradients, minibatch: Minibatch) -> tuple[dict[str, float], list[Tensor | None]]:
     with gradients.of_one_update():
-        weighed = gradients(batch)
+        weighed = gradients(minibatch)
     numbers = {name: float(value) for name, value in {**weighed.tags, **weighed.values}.items()}
     return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters]
 
@@ -102,9 +104,9 @@ def test_a_minibatch_of_another_size_than_the_one_compiled_is_computed_step_by_s
     assert all(torch.equal(one, other) for one, other in zip(own, expected, strict=True) if one is not None)  # type: ignore[arg-type]
 
 
-def _first(rollout: Rollout, size: int) -> Batch:
+def _first(rollout: Rollout, size: int) -> Minibatch:
     """A minibatch of this many steps."""
-    return Batch(stage_steps=123, **rollout._steps()(torch.arange(size)))
+    return replace(rollout.examples(1)[0], index=torch.arange(size), stage_steps=123)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from trainctl.core.batch import Batch
 from trainctl.core.builder import Builder
 from trainctl.core.distributions import Categorical
 from trainctl.core.engine.learner import Learner, Statistics, WeightedLoss
+from trainctl.core.engine.minibatch import Minibatch
 from trainctl.core.engine.workers import SingleWorker
 from trainctl.core.errors import ExperimentError, NonFiniteError
 from trainctl.core.losses import LossOutput
@@ -40,13 +42,19 @@ class Minibatches:
     """What the learner asks of a rollout: minibatches, here always the same ones."""
 
     def __init__(self, *observations: list[list[float]]) -> None:
-        self.batches = [batch_of(len(rows), observations=torch.tensor([rows])) for rows in observations]
+        self.parts = [_minibatch(batch_of(len(rows), observations=torch.tensor([rows]))) for rows in observations]
 
     def most_minibatches(self, wanted: int) -> int:
-        return len(self.batches)
+        return len(self.parts)
 
-    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Batch]:
-        yield from self.batches
+    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Minibatch]:
+        yield from self.parts
+
+
+def _minibatch(batch: Batch) -> Minibatch:
+    trees = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    content = {name: tree[0] for name, tree in trees.items() if isinstance(tree, Tensor)}
+    return Minibatch(content, None, torch.arange(len(batch.actions[0])), batch.stage_steps)
 
 
 def value_loss(batch: Batch, output: ActorCriticOutput) -> LossOutput:

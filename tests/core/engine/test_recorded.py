@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.toys import resolved
 from trainctl import LinearDecay
-from trainctl.core.batch import Batch
+from trainctl.core.engine.minibatch import Minibatch
 from trainctl.core.engine.recorded import RecordedGradients, repeats_itself
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.weighing import Gradients, WeightedLoss
@@ -50,8 +50,8 @@ def rollout_in(observations: Any, actions: Any, memory: Tensor | None, seed: int
     return rollout
 
 
-def numbers(gradients: Gradients, batch: Batch) -> list[Tensor | None]:
-    weighed = gradients(batch)
+def numbers(gradients: Gradients, minibatch: Minibatch) -> list[Tensor | None]:
+    weighed = gradients(minibatch)
     found = [*weighed.tags.values(), *weighed.values.values()]
     return [one.detach() for one in found] + [
         None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters
@@ -98,8 +98,8 @@ def test_recorded_gradients_are_the_same_bits(kind: str, actions: Any) -> None:
         weights.vectors[0].add_(0.01)
         for buffer in filter(torch.is_floating_point, model.buffers()):
             buffer.add_(1)
-    for batch in another.examples(2):
-        own, expected = numbers(recorded, batch), numbers(plain, batch)
+    for minibatch in another.examples(2):
+        own, expected = numbers(recorded, minibatch), numbers(plain, minibatch)
         for one, other in zip(own, expected, strict=True):
             assert (one is None) == (other is None)
             assert one is None or other is None or torch.equal(one, other)
@@ -164,9 +164,9 @@ def test_steps_that_are_no_data_are_computed_one_by_one() -> None:
     recorded.prepare(rollout, 1)
     rollout.fields["valid"][3:] = False
     rollout.everything_is_valid = False
-    (batch,) = rollout.minibatches(1, np.random.default_rng(0), 0)
-    assert batch.valid is not None
-    for one, other in zip(numbers(recorded, batch), numbers(plain, batch), strict=True):
+    (minibatch,) = rollout.minibatches(1, np.random.default_rng(0), 0)
+    assert minibatch.batch().valid is not None
+    for one, other in zip(numbers(recorded, minibatch), numbers(plain, minibatch), strict=True):
         assert one is not None
         assert other is not None
         assert torch.equal(one, other)

@@ -112,10 +112,10 @@ def gradient(columns, group):
     torch.manual_seed(0)
     model = MLPActorCritic(*SPACES, hidden_sizes=(4,))
     weights = Weights(model)
-    batch, = rollout.minibatches(1, data, 0)
-    weighed = Gradients(model, weights, [WeightedLoss("ppo", 1.0, PPO())])(batch)
-    loss = weights.average(weighed.total, batch.size, group)
-    return [batch.size, loss.item(), torch.cat([p.grad.flatten() for p in weights.parameters]).tolist()]
+    minibatch, = rollout.minibatches(1, data, 0)
+    weighed = Gradients(model, weights, [WeightedLoss("ppo", 1.0, PPO())])(minibatch)
+    loss = weights.average(weighed.total, minibatch.size, group)
+    return [minibatch.size, loss.item(), torch.cat([p.grad.flatten() for p in weights.parameters]).tolist()]
 own = range(4) if workers.rank == 0 else range(4, 7)
 answer = [gradient(list(own), workers), gradient(list(range(7)), SingleWorker())]
 """
