@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from svg import Plot
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -141,26 +142,14 @@ def demonstrations(bench: Bench) -> None:
 
 
 def plot(runs: dict[str, list[Path]], file: Path) -> None:
-    """Success over steps as an SVG, one line for each run; it needs no library."""
-    width, height, left = 640, 320, 50
-    last = max(max(curve(run, "episode/success")) for each in runs.values() for run in each)
-    parts = [f'<rect width="{width + left + 20}" height="{height + 60}" fill="white"/>']
-    for share in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0):
-        y = 10 + height * (1 - share)
-        parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share:g}</text>')
-    for quarter in range(5):
-        x, steps = left + width * quarter / 4, last * quarter // 4
-        parts.append(f'<text x="{x}" y="{height + 28}" text-anchor="middle">{steps:,}</text>')
-    for number, (name, each) in enumerate(runs.items()):
-        colour = ("#1f77b4", "#ff7f0e")[number]
-        for run in each:
-            success = curve(run, "episode/success").items()
-            points = " ".join(f"{left + width * step / last:.1f},{10 + height * (1 - y):.1f}" for step, y in success)
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(f'<text x="{left + 200 * number}" y="{height + 50}" fill="{colour}">{name}</text>')
-    size = f'width="{width + left + 20}" height="{height + 60}" font-family="sans-serif" font-size="12"'
-    file.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>\n')
+    """Success over steps, one line for each run."""
+    curves = {name: [curve(run, "episode/success") for run in each] for name, each in runs.items()}
+    drawing = Plot(max(max(found) for each in curves.values() for found in each))
+    for (name, each), colour in zip(curves.items(), ("#1f77b4", "#ff7f0e"), strict=True):
+        for found in each:
+            drawing.line(found.items(), colour)
+        drawing.name(name, colour)
+    drawing.write(file)
     print(f"\n{file}")
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from svg import Plot
 
 from trainctl.core.engine.checkpoint import Checkpoint, list_checkpoints
+from trainctl.core.engine.run_directory import RunDirectory
 from trainctl.core.engine.seeding import derived_seed
 
 HERE = Path(__file__).resolve().parent
@@ -43,16 +45,12 @@ TASKS = {
 def train(runs: Path, name: str, workers: int, seed: int) -> Path:
     """The finished run of this task."""
     task, run = TASKS[name], runs / f"{name}-{workers}-workers-s{seed}"
-    if not is_complete(run):
+    directory = RunDirectory(run)
+    if not (directory.is_run() and directory.is_finished()):
         words = [str(task.experiment), "--set", f"steps={task.steps}", "--seed", str(seed), "--plain"]
         words += ["--nproc", str(workers), "--name", run.name, "--runs-dir", str(runs)]
         subprocess.run([sys.executable, "-m", "trainctl", "run", *words], check=True, stdout=sys.stderr)
     return run
-
-
-def is_complete(run: Path) -> bool:
-    record = run / "run.json"
-    return record.exists() and json.loads(record.read_text())["attempts"][-1:][0]["status"] == "complete"
 
 
 def curve(run: Path) -> dict[int, float]:
@@ -87,33 +85,17 @@ def row(workers: int, each: Sequence[Path]) -> list[str]:
 
 
 def plot(runs: dict[int, list[Path]], task: Task, file: Path) -> None:
-    """Return over steps as an SVG: for each number of workers the mean over seeds, and the band of all of them."""
-    width, height, left = 640, 320, 50
-
-    def at(step: float, value: float) -> str:
-        return f"{left + width * step / task.steps:.1f},{10 + height * (1 - value / task.best):.1f}"
-
-    parts = [f'<rect width="{width + left + 20}" height="{height + 60}" fill="white"/>']
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y, x = 10 + height * (1 - share), left + width * share
-        parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share * task.best:g}</text>')
-        parts.append(f'<text x="{x}" y="{height + 28}" text-anchor="middle">{int(share * task.steps):,}</text>')
-    for number, (workers, each) in enumerate(runs.items()):
-        curves = [curve(run) for run in each]
+    """Return over steps: for each number of workers the mean over seeds, and the band of all of them."""
+    drawing = Plot(task.steps, task.best)
+    for workers, each in runs.items():
+        curves, colour = [curve(run) for run in each], COLOURS[workers]
         steps = sorted(set.intersection(*(set(found) for found in curves)))
-        values = [[found[step] for found in curves] for step in steps]
-        lower = [at(step, min(found)) for step, found in zip(steps, values, strict=True)]
-        upper = [at(step, max(found)) for step, found in zip(steps, values, strict=True)]
-        middle = [at(step, float(np.mean(found))) for step, found in zip(steps, values, strict=True)]
-        colour = COLOURS[workers]
-        band = " ".join([*lower, *reversed(upper)])
-        parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity="0.15"/>')
-        parts.append(f'<polyline points="{" ".join(middle)}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
-        label = "1 worker" if workers == 1 else f"{workers} workers"
-        parts.append(f'<text x="{left + 200 * number}" y="{height + 50}" fill="{colour}">{label}</text>')
-    size = f'width="{width + left + 20}" height="{height + 60}" font-family="sans-serif" font-size="12"'
-    file.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>\n')
+        values = {step: [found[step] for found in curves] for step in steps}
+        lower, upper = ([(step, end(found)) for step, found in values.items()] for end in (min, max))
+        drawing.band(lower, upper, colour)
+        drawing.line([(step, float(np.mean(found))) for step, found in values.items()], colour)
+        drawing.name("1 worker" if workers == 1 else f"{workers} workers", colour)
+    drawing.write(file)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,8 @@ from typing import Any
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.engine.run_directory import RunDirectory
+from ..core.errors import CheckpointError, UsageError
 from .child_runs import STOPPED, ChildRuns, Ended
 
 _PAUSE = 0.1  # seconds between two looks at the processes
@@ -64,13 +64,13 @@ class ManySeeds:
         return f"{self.name}-s{seed}"
 
     def _is_finished(self, seed: int) -> bool:
+        run = RunDirectory(self.runs_dir / self._run(seed))
         try:
-            record = json.loads((self.runs_dir / self._run(seed) / "run.json").read_bytes())
-            finished = bool(record["attempts"]) and record["attempts"][-1]["status"] == "complete"
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+            finished = run.is_run() and run.is_finished()
+        except CheckpointError:
+            return False  # its training will say what is wrong
         if finished:
-            self.say(f"seed {seed}: {self.runs_dir / self._run(seed)} is finished already")
+            self.say(f"seed {seed}: {run.path} is finished already")
         return finished
 
     def _note(self, seed: int, ended: Ended) -> None:

@@ -155,10 +155,8 @@ class Sweeper:
         self.children.start(trial.number, [*self.words, *set_words(trial.parameters), *place])
 
     def _is_complete(self, number: int) -> bool:
-        from ..core.engine.launch import is_finished
-
         run = self.sweep.run_of(number)
-        return run.is_run() and is_finished(run)
+        return run.is_run() and run.is_finished()
 
     def _prune_if_behind(self, number: int) -> None:
         if number not in self.pruned and self.sweep.should_prune(number):

@@ -45,7 +45,7 @@ def tail(
 
 def _is_over(directory: RunDirectory) -> Callable[[], bool]:
     """Whether nobody trains this run, asked of its record each time and of its lock now and then."""
-    from ..core.engine.run_directory import RUNNING
+    from ..core.engine.run_directory import RUNNING, last_status
     from ..core.engine.run_listing import state_of
 
     asked = -_LOCK_QUESTION
@@ -53,7 +53,7 @@ def _is_over(directory: RunDirectory) -> Callable[[], bool]:
     def is_over() -> bool:
         nonlocal asked
         record = directory.read_run()
-        if record["attempts"] and record["attempts"][-1]["status"] != RUNNING:
+        if last_status(record) not in ("", RUNNING):
             return True
         if time.monotonic() - asked < _LOCK_QUESTION:
             return False

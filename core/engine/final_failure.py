@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import TrainctlError
-from .run_directory import RunDirectory
+from .run_directory import RunDirectory, last_status
 
 FINAL = {2, 3, 4, 6}
 """Exit codes of such failures."""
@@ -17,8 +17,7 @@ def refuse_to_repeat_a_failure(path: Path) -> None:
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return
     record = RunDirectory.of_checkpoint(path).read_run()
-    has_failed = bool(record["attempts"]) and record["attempts"][-1]["status"] == "failed"
-    if has_failed and record.get("exit_code") in FINAL:
+    if last_status(record) == "failed" and record.get("exit_code") in FINAL:
         error = TrainctlError(record["error"])
         error.exit_code = record["exit_code"]
         raise error

@@ -25,7 +25,7 @@ from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .resuming import change_run, newer_than
-from .run_directory import RunDirectory, default_name
+from .run_directory import RunDirectory, default_name, last_status
 from .signals import StopRequest
 from .trainer import Trainer
 from .wandb_sink import need_wandb
@@ -41,7 +41,7 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
         need_wandb()
     loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
-    if existing is not None and existing.is_run() and not is_finished(existing):
+    if existing is not None and existing.is_run() and not existing.is_finished():
         _check_same(existing, loaded, options)
         return resume(existing.path, display, fleet=options.fleet, request=request)
     if not options.fleet.is_single:
@@ -103,12 +103,6 @@ def resume(
         return train(directory, trainer, loaded, display, message, name, guarantee, request or StopRequest())
 
 
-def is_finished(directory: RunDirectory) -> bool:
-    """Whether the last attempt of a run trained it to its end."""
-    attempts = directory.read_run()["attempts"]
-    return bool(attempts) and attempts[-1]["status"] == "complete"
-
-
 def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str], threads: int = 1) -> RunDirectory:
     """The run directory with everything that a resume needs."""
     name = options.name or default_name(loaded.path.stem, options.seed)
@@ -118,7 +112,7 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str], t
         )
     except UsageError as error:
         existing = RunDirectory(options.runs_dir / name)
-        if existing.is_run() and not is_finished(existing):  # it was not there when `start` looked for it
+        if existing.is_run() and not existing.is_finished():  # it was not there when `start` looked for it
             raise RunInUseError(f"{existing.path} has just been begun by another process", "wait for it") from error
         raise
 
@@ -201,7 +195,7 @@ def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None
     launch_workers(arguments, fleet, directory.logs, directory.path.name)
     record = directory.read_run()
     newest, _ = newest_valid(directory.checkpoints)
-    status = record["attempts"][-1]["status"] if record["attempts"] else "interrupted"
+    status = last_status(record) or "interrupted"
     if status not in ("complete", "preempted", "interrupted"):
         raise TrainctlError(f"the workers of {directory.path} ended without saying how", f"see {directory.logs}")
     total_steps, stage = record.get("total_steps", 0), record.get("stage", "")

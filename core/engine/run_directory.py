@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,11 @@ LOCK_PATIENCE = 0.5  # seconds; somebody who only asks whether a run is in use h
 def default_name(experiment_stem: str, seed: int) -> str:
     """A name that no other run has: the experiment, the seed and six hexadecimal digits."""
     return f"{experiment_stem}-s{seed}-{secrets.token_hex(3)}"
+
+
+def last_status(record: Mapping[str, Any]) -> str:
+    """How the last attempt of a run went, or that it is running, as its `run.json` says; "" before the first."""
+    return str(record["attempts"][-1]["status"]) if record["attempts"] else ""
 
 
 class RunDirectory:
@@ -175,6 +180,10 @@ class RunDirectory:
         if not isinstance(record, dict):
             raise CheckpointError(f"{self.run} is damaged: it holds no JSON object")
         return record
+
+    def is_finished(self) -> bool:
+        """Whether the last attempt trained this run to its end. Raises `CheckpointError`."""
+        return last_status(self.read_run()) == "complete"
 
     def update(self, **fields: Any) -> None:
         """Set fields of `run.json`; the others stay."""

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import CheckpointError, UsageError
 from ..metrics import LoggingPackage
 from .metrics_file import read_packages
-from .run_directory import KILLED, RUNNING, RunDirectory
+from .run_directory import KILLED, RUNNING, RunDirectory, last_status
 
 NEW, DAMAGED = "new", "damaged"
 RETURN = "episode/return"
@@ -81,9 +81,7 @@ def summary_of(directory: RunDirectory, now: datetime) -> RunSummary:
 
 def state_of(directory: RunDirectory, record: dict[str, Any]) -> str:
     """How the last attempt of a run ended, or that it goes on. One that never said how it ended was killed."""
-    if not record["attempts"]:
-        return NEW
-    status: str = record["attempts"][-1]["status"]
+    status = last_status(record) or NEW
     return KILLED if status == RUNNING and not directory.is_in_use() else status
 
 
