@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..core.engine.first_error import ERROR_FILE
 from .captured_output import CapturedOutput
 from .displays import FIRST_TAGS, QuietDisplay, interval_line
 from .text import duration, number, sparkline
@@ -57,18 +60,22 @@ class StageLine(NamedTuple):
 class LiveDisplay(QuietDisplay):
     """A picture on stderr, redrawn by a thread of its own that only reads: the training never waits for it.
 
-    What others write to the terminal meanwhile appears above it.
+    What others write to the terminal meanwhile appears above it. A worker keeps the same, without the picture, in its
+    log.
     """
 
     def __init__(self) -> None:
+        self._log = _own_log()
         self._captured = CapturedOutput(lambda line: self._print(Text.from_ansi(line)))
         self._console = Console(file=self._captured.terminal, highlight=False)
+        faulthandler.enable(self._captured.terminal)  # what is captured dies with the process
 
     def begin(self, directory: Path, description: dict[str, Any], progress: Progress, message: str) -> None:
         super().begin(directory, description, progress, message)
         self._stages = [(stage["name"], stage["max_stage_steps"]) for stage in description["stages"]]
         self._progress, self._message = progress, message
         self._began, self._steps_before = time.monotonic(), progress.total_steps
+        self._keep(f"{directory}: {message}")
         self._trends: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_TREND))
         self._groups: list[list[Line]] = []
         self._live = Live(
@@ -84,6 +91,7 @@ class LiveDisplay(QuietDisplay):
         if package.should_log and package.kind == "valid":
             self._print(Text(interval_line(package), "green"))
         if package.should_log and package.kind == "train":
+            self._keep(interval_line(package))
             for tag in FIRST_TAGS:
                 if tag in package.means:
                     self._trends[tag].append(package.means[tag])
@@ -99,9 +107,14 @@ class LiveDisplay(QuietDisplay):
         self._captured.close()
         if self.directory is not None:
             self._live.stop()
+        self._log.close()
 
     def _print(self, text: Text) -> None:
+        self._keep(text.plain)
         self._console.print(text, soft_wrap=True)
+
+    def _keep(self, line: str) -> None:
+        print(line, file=self._log, flush=True)
 
     # The picture: made of text alone, for tables inside tables would take a hundredth of the training's time
 
@@ -162,6 +175,12 @@ class LiveDisplay(QuietDisplay):
             pieces = [(set_cell_size(own, name_width), "dim"), (f" {value:>{value_width}}", "")]
             lines.append([*pieces, (f" {sparkline(self._trends[tag])}" if tag in self._trends else "", "dim")])
         return lines
+
+
+def _own_log() -> TextIO:
+    """Where the launcher leaves it to this worker, who draws, to keep what it says; nowhere for a single process."""
+    launched = os.environ.get(ERROR_FILE)
+    return open(Path(launched).with_name("stderr.log") if launched else os.devnull, "a", encoding="utf-8")
 
 
 def _grouped(means: dict[str, float]) -> dict[str, list[str]]:

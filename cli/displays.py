@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from ..core.metrics import LoggingPackage
 
 FIRST_TAGS = ("episode/return", "episode/length", "episode/success")
+
+
+def can_draw(quiet: bool, plain: bool) -> bool:
+    """Whether stderr leads to a terminal that a live display can draw on, and nobody has asked for less."""
+    return not (quiet or plain) and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 class QuietDisplay:

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import UsageError
 from .completion import complete_runs
+from .displays import can_draw
 
 if TYPE_CHECKING:
     from ..core.engine.workers import Fleet
@@ -109,7 +110,8 @@ def fleet_of(
     from ..core.engine.workers import Fleet
 
     display = [option for option, wanted in (("--quiet", quiet), ("--plain", plain)) if wanted]
-    fleet = Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display))
+    draws = can_draw(quiet, plain)
+    fleet = Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display), draws)
     if nnodes != "slurm":
         return fleet
     from ..core.engine.slurm import placed_by_slurm

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import faulthandler
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .displays import PlainDisplay, QuietDisplay
+from .displays import PlainDisplay, QuietDisplay, can_draw
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def train(
     from ..core.engine.signals import StopRequest
     from .console import say
 
+    faulthandler.enable(2)  # what crashes below Python says in which line
     with standard_output(reserved=as_json):
         display = _display(quiet or not fleet.is_single, plain)
         try:
@@ -59,7 +59,7 @@ def _display(quiet: bool, plain: bool) -> QuietDisplay:
     """The display that fits where stderr leads to: live on a terminal, else one line for each interval."""
     if quiet:
         return QuietDisplay()
-    if plain or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+    if not can_draw(quiet, plain):
         return PlainDisplay()
     from .console_live import LiveDisplay
 

@@ -50,8 +50,8 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         min_nodes=least,
         max_nodes=most,
         nproc_per_node=fleet.nproc,
-        # rank 0 shows its console here; the others write to logs of their own, a folder for each attempt
-        logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=dict.fromkeys(range(1, fleet.nproc), Std.ALL)),
+        logs_specs=_logs_of(fleet, logs),
+        log_line_prefix_template=_NoPrefix(),
         run_id=run_id if most > 1 else uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint=fleet.rdzv_endpoint or "127.0.0.1:0",
@@ -69,6 +69,23 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         raise _failure(error, logs) from None
     except (RendezvousError, torch.distributed.DistError) as error:
         raise _not_together(error, fleet) from error
+
+
+class _NoPrefix(str):
+    """An empty prefix that is true: in place of a false one torch writes its own before each line."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _logs_of(fleet: Fleet, folder: Path) -> DefaultLogsSpecs:
+    """Each worker writes to files of its own, in a folder for each attempt. What the first one writes is shown here as
+    well, unless it draws: then the terminal is its own.
+    """
+    shown = {} if fleet.draws else {0: Std.ALL}
+    return DefaultLogsSpecs(str(folder), redirects=dict.fromkeys(range(1, fleet.nproc), Std.ALL), tee=shown)
 
 
 def _local_address(fleet: Fleet) -> str:

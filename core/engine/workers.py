@@ -59,6 +59,7 @@ class Fleet:
     * rdzv_endpoint: host:port where the machines meet; empty: one machine, a free port on loopback.
     * max_restarts: how often all go back to the newest checkpoint after one has died.
     * worker_options: what the command line of each worker says besides.
+    * draws: whether the first worker of this machine has the terminal to itself, and keeps its log by itself.
     """
 
     nproc: int = 1
@@ -67,6 +68,7 @@ class Fleet:
     rdzv_endpoint: str = ""
     max_restarts: int = 3
     worker_options: tuple[str, ...] = ()
+    draws: bool = False
 
     @property
     def is_single(self) -> bool:

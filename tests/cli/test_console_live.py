@@ -67,6 +67,20 @@ def test_what_the_user_and_the_children_print_stands_above_the_picture_on_lines_
         assert line in [shown.strip() for shown in lines]
 
 
+def test_the_first_of_two_workers_draws_and_keeps_what_it_says_in_its_log(tmp_path: Path) -> None:
+    words = ["run", str(TINY), "--name", "first", "--set", "prints=true", "--nproc", "2"]
+    shown = in_a_terminal(100, tmp_path, *words)
+    assert re.search(r"✓ warm up       ━+ +64 / 64 100%  steps taken", shown)
+    assert "\ncomplete: 128 steps\n" in shown
+    (log,) = (tmp_path / "runs" / "first" / "logs").glob("*/attempt_0/0/stderr.log")
+    kept = log.read_text()
+    assert "\x1b" not in kept
+    assert "━" not in kept
+    lines = kept.splitlines()
+    assert {"runs/first: no checkpoint yet: from the start", "printed by the user"} <= set(lines)
+    assert [line.split()[0] for line in lines if "steps/s" in line] == ["32", "64", "96", "128"]
+
+
 def test_a_failure_stands_in_a_panel_and_its_commands_below_it(tmp_path: Path) -> None:
     words = ["run", str(TINY), "--name", "first", "--set", "breaks_at=64"]
     lines = in_a_terminal(80, tmp_path, *words).splitlines()

@@ -128,6 +128,10 @@ def test_the_first_error_is_shown_with_its_worker_and_line(tmp_path: Path) -> No
     last = process.stderr[process.stderr.rindex("error: ") :]
     assert last.startswith("error: worker 1: ValueError: no loss today\n  --> ")
     assert "small.py:9   raise ValueError" in last
+    (log,) = (tmp_path / "runs" / "faulty" / "logs").glob("*/attempt_0/0/stderr.log")
+    kept = log.read_text().splitlines()
+    assert f"{tmp_path / 'runs' / 'faulty'}: no checkpoint yet: from the start" in kept
+    assert set(kept) <= set(process.stderr.splitlines())
 
 
 def test_a_nan_on_one_worker_ends_all_with_6(tmp_path: Path) -> None:
