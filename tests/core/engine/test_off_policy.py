@@ -8,13 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from tests.toys import resolved
+from tests.core.declarations import component, pipeline, stage
+from tests.toys import CountingEnv, resolved
 from trainctl.core.builder import Builder
 from trainctl.core.engine.learner import Learner, WeightedLoss
 from trainctl.core.engine.off_policy import NoOffPolicy, OffPolicyUpdater
+from trainctl.core.engine.trainer import Trainer
 from trainctl.core.engine.workers import SingleWorker
 from trainctl.core.errors import ExperimentError
+from trainctl.core.experiment import Experiment
 from trainctl.core.losses import OffPolicyLossOutput
+from trainctl.core.models import MLPActorCritic
 from trainctl.core.pipeline import OffPolicyPipelineComponent
 
 
@@ -130,6 +134,35 @@ def test_what_builds_the_data_is_told_worker_environments_and_a_seed_for_each_ep
     assert [x for x, _ in loss.calls] == [0, 1, 0, 1, 0]
     assert [(worker, environments) for worker, environments, _ in told] == [(0, [4])] * 3
     assert len({seed for _, _, seed in told}) == 3
+
+
+class OneOfSeveral(SingleWorker):
+    """Knows its place among workers that are not there."""
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.rank, self.world_size = rank, world_size
+
+
+@pytest.mark.parametrize("shares", [[4, 3], [3, 2, 2]])
+def test_each_of_several_workers_is_told_its_rank_the_environments_of_all_and_the_same_seed(shares: list[int]) -> None:
+    told: list[tuple[int, list[int], int | None]] = []
+    data = component(
+        data_iterator_builder=Numbers, data_iterator_kwargs_generator=lambda *given: told.append(given) or {"count": 2}
+    )
+    experiment = Experiment(
+        environment=Builder(CountingEnv),
+        num_envs=7,
+        environment_processes=0,
+        model=Builder(MLPActorCritic, {"hidden_sizes": (4,)}),
+        pipeline=pipeline(stage(offpolicy_component=data), optimizer_builder=Builder(optim.SGD, {"lr": 0.01})),
+    )
+    for rank in range(len(shares)):
+        trainer = Trainer(experiment, 1, torch.device("cpu"), OneOfSeveral(rank, len(shares)))
+        trainer.build()
+        trainer.close()
+        assert len(trainer.indices) == shares[rank]
+    assert [(worker, environments) for worker, environments, _ in told] == [(r, shares) for r in range(len(shares))]
+    assert len({seed for _, _, seed in told}) == 1
 
 
 def test_data_that_is_empty_when_fresh_is_an_error() -> None:
