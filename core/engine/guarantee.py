@@ -28,7 +28,7 @@ def differences(checkpoint: Checkpoint, trainer: Trainer) -> Iterator[str]:
     """What is otherwise around the training than when the checkpoint was written, in words."""
     then, now = checkpoint.manifest["workers"], trainer.workers.world_size
     if then != now:
-        yield f"it goes on with {now} workers, there were {then}: not with the same bits"
+        yield f"it goes on with {now} worker{'s' if now > 1 else ''}, there were {then}: not with the same bits"
     device = checkpoint.about.get("device", trainer.device.type)
     if device != trainer.device.type:
         yield f"it goes on on {trainer.device.type}, it was on {device}: not with the same bits"

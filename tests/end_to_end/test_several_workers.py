@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.end_to_end.runs import EXPERIMENT
 from trainctl.core.engine.checkpoint_choice import choose
 from trainctl.core.engine.from_checkpoint import evaluate_checkpoint
+from trainctl.core.engine.launch import NoDisplay, resume
+from trainctl.core.engine.signals import StopRequest
 
 NAN_ON_ONE_WORKER = """
 import os
@@ -82,13 +88,27 @@ def train(folder: Path, name: str, *options: str) -> subprocess.CompletedProcess
 def weights(process: subprocess.CompletedProcess[str] | None, folder: Path, name: str) -> str:
     """SHA-256 of the last checkpoint's model."""
     assert process is None or process.returncode == 0, process.stderr
-    last = max((folder / "runs" / name / "checkpoints").glob("step-*"))
+    last = checkpoints(folder, name)[-1]
     assert last.name == "step-000000002000"
     return hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:
     return dict(json.loads((folder / "runs" / name / "run.json").read_text()))
+
+
+def checkpoints(folder: Path, name: str) -> list[Path]:
+    return sorted((folder / "runs" / name / "checkpoints").glob("step-*"))
+
+
+class Warned(NoDisplay):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def test_two_workers_repeat_and_survive_the_death_of_one(tmp_path: Path) -> None:
@@ -140,3 +160,36 @@ def test_a_nan_on_one_worker_ends_all_with_6(tmp_path: Path) -> None:
     process = train(tmp_path, "poisoned")
     assert process.returncode == 6, process.stderr
     assert "non-finite" in process.stderr
+
+
+def test_a_signal_at_the_launcher_saves_all_and_a_single_worker_goes_on(tmp_path: Path) -> None:
+    endless = command(tmp_path, "stopped", "--set", "save=200", "--set", "steps=10_000_000")
+    with subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while process.poll() is None and not checkpoints(tmp_path, "stopped"):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            output, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 75, said
+    last = checkpoints(tmp_path, "stopped")[-1]
+    document = json.loads(output)
+    assert (document["status"], document["checkpoint"]) == ("preempted", str(last))
+    assert sorted(part.name for part in last.glob("worker-*.pt")) == ["worker-0.pt", "worker-1.pt"]
+    alone, request = Warned(), StopRequest()
+    request.signal = signal.SIGTERM  # it leaves after one rollout
+    outcome = resume(tmp_path / "runs" / "stopped", alone, request=request)
+    assert outcome.total_steps == document["total_steps"] + 200
+    assert alone.warnings == ["it goes on with 1 worker, there were 2: not with the same bits"]
+    attempts = [(one["guarantee"], one["status"]) for one in record(tmp_path, "stopped")["attempts"]]
+    assert attempts == [("bit-exact", "preempted"), ("continued", "preempted")]
+
+
+@pytest.mark.soak
+def test_under_torchrun_the_bits_are_the_same(tmp_path: Path) -> None:
+    first = weights(train(tmp_path, "first"), tmp_path, "first")
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "trainctl"]
+    words += ["run", str(tmp_path / "small.py"), "--runs-dir", str(tmp_path / "runs"), "--name", "other", "--seed", "1"]
+    process = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert weights(process, tmp_path, "other") == first

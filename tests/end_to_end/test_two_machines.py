@@ -74,11 +74,11 @@ def end_launchers() -> None:
             process.kill()
 
 
-def launcher(folder: Path, machine: int, name: str) -> subprocess.Popen[str]:
+def launcher(folder: Path, machine: int, name: str, nnodes: str = "2") -> subprocess.Popen[str]:
     """`trainctl run` on one of the two machines."""
     command = ["ip", "netns", "exec", NAMESPACES[machine], sys.executable, "-m", "trainctl", "run"]
     command += [str(folder / "small.py"), "--runs-dir", str(folder / "runs"), "--name", name, "--seed", "1", "--plain"]
-    command += ["--nnodes", "2", "--node-rank", str(machine), "--rdzv-endpoint", f"{ADDRESSES[0]}:29431", "--json"]
+    command += ["--nnodes", nnodes, "--node-rank", str(machine), "--rdzv-endpoint", f"{ADDRESSES[0]}:29431", "--json"]
     command += ["--set", "save=200", "--set", "steps=3000"]
     with (folder / f"{name}-{machine}.log").open("a") as log:
         environment = {**os.environ, "MACHINE": str(machine)}
@@ -87,15 +87,16 @@ def launcher(folder: Path, machine: int, name: str) -> subprocess.Popen[str]:
     return process
 
 
-def finish(folder: Path, name: str, both: list[subprocess.Popen[str]]) -> str:
-    """Wait for both; the SHA-256 of the model they leave."""
-    outputs = [process.communicate(timeout=280)[0] for process in both]
+def finish(folder: Path, name: str, launchers: list[subprocess.Popen[str]]) -> str:
+    """Wait for all; the SHA-256 of the model they leave."""
+    outputs = [process.communicate(timeout=280)[0] for process in launchers]
     said = "".join((folder / f"{name}-{machine}.log").read_text() for machine in (0, 1))
-    assert [process.returncode for process in both] == [0, 0], said
-    assert [json.loads(output)["status"] for output in outputs] == ["complete"] * 2
+    assert all(process.returncode == 0 for process in launchers), said
+    assert all(json.loads(output)["status"] == "complete" for output in outputs)
     last = max((folder / "runs" / name / "checkpoints").glob("step-*"))
     assert last.name == "step-000000006000"
-    assert sorted(part.name for part in last.glob("worker-*.pt")) == ["worker-0.pt", "worker-1.pt"]
+    parts = sorted(part.name for part in last.glob("worker-*.pt"))
+    assert parts == [f"worker-{rank}.pt" for rank in range(len(launchers))]
     return hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
 
 
@@ -104,11 +105,11 @@ def undisturbed(folder: Path) -> str:
     return finish(folder, "whole", [launcher(folder, machine, "whole") for machine in (0, 1)])
 
 
-def launcher_that_dies(folder: Path, machine: int) -> list[subprocess.Popen[str]]:
+def launcher_that_dies(folder: Path, machine: int, nnodes: str = "2") -> list[subprocess.Popen[str]]:
     """Both; the launcher of this machine is killed in its second rollout."""
     dies = LAUNCHER_DIES.format(machine=machine)
     (folder / "small.py").write_text(dies + EXPERIMENT.replace('"CartPole-v1",', "dies_once, environment_processes=0,"))
-    both = [launcher(folder, machine, "killed") for machine in (0, 1)]
+    both = [launcher(folder, machine, "killed", nnodes) for machine in (0, 1)]
     assert both[machine].wait(timeout=120) == -signal.SIGKILL
     return both
 
@@ -129,3 +130,14 @@ def test_without_the_machine_where_all_meet_the_others_end_and_both_go_on(
     assert other.wait(timeout=200) == 1
     assert "the machine where all meet" in (tmp_path / "killed-1.log").read_text()
     assert finish(tmp_path, "killed", [launcher(tmp_path, machine, "killed") for machine in (0, 1)]) == whole
+
+
+@pytest.mark.soak
+def test_as_many_machines_as_there_are_go_on_without_the_one_that_is_gone(
+    machines: tuple[str, str], tmp_path: Path
+) -> None:
+    first, _ = launcher_that_dies(tmp_path, machine=1, nnodes="1:2")
+    finish(tmp_path, "killed", [first])
+    attempts = json.loads((tmp_path / "runs" / "killed" / "run.json").read_text())["attempts"]
+    assert attempts[0]["guarantee"] == "bit-exact"
+    assert attempts[-1]["guarantee"] == "continued"
