@@ -84,6 +84,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/minibatch",
             "core/engine/options",
             "core/engine/origin",
+            "core/engine/products",
             "core/engine/progress",
             "core/engine/reporting",
             "core/engine/retention",

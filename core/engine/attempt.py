@@ -85,6 +85,7 @@ def compute_as(record: dict[str, Any], trainer: Trainer, say: Callable[[str], No
     trainer.learner.threads = trainer.collector.threads = record["threads"]
     if record.get("compile"):
         trainer.learner.compile(say)
+        trainer.collector.compile()
 
 
 def _resources(trainer: Trainer) -> str:

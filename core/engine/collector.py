@@ -16,7 +16,7 @@ from ..errors import ExperimentError
 from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
 from ..tree import Tree, leaves, map_tree
-from .acting import actor_of
+from .acting import AS_EVER, actor_of
 from .device import threads
 from .environments import (
     Environments,
@@ -28,6 +28,7 @@ from .environments import (
     to_environment,
     writer,
 )
+from .products import SmallConvolutionsAsProducts
 from .rollout import Rollout
 from .seeding import stream
 
@@ -53,6 +54,7 @@ class RolloutCollector:
         self.model, self.device, self.seed = model, device, seed
         self.indices = indices
         self.threads = 1
+        self._rewritten = AS_EVER
         self.episodes: list[Episode] = []
         self.failures: list[Failure] = []
         self.environment_seconds = 0.0
@@ -70,7 +72,12 @@ class RolloutCollector:
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
         self.memory = initial_memory(self.model, environments.num_envs, self.device)
-        self.actor = actor_of(self.model, environments.num_envs)
+        self.actor = actor_of(self.model, environments.num_envs, self.device, self._rewritten)
+
+    def compile(self) -> None:
+        """From the next rollout on compute what gives the same numbers up to rounding, sooner."""
+        self._rewritten = SmallConvolutionsAsProducts()
+        self.actor = actor_of(self.model, self.environments.num_envs, self.device, self._rewritten)
 
     def begin_stage(
         self, settings: ResolvedSettings, teacher_forcing: Callable[[int], float] | None, needs_expert: bool
@@ -93,7 +100,7 @@ class RolloutCollector:
         finals = self._act(rollout, rollout_index, stage_steps, steps_per_vector_step)
         self._remember(rollout)
         rollout.finish(self._needs_expert)
-        with threads(self.threads):
+        with threads(self.threads), self._rewritten:
             self._evaluate(rollout, finals)
         return rollout
 

@@ -14,6 +14,7 @@ from torch.func import functional_call, grad_and_value
 from ..batch import Batch
 from ..tree import Tree
 from .minibatch import Minibatch, taken
+from .products import SmallConvolutionsAsProducts
 from .recorded import RecordedGradients
 from .rollout import Rollout
 from .seeding import untouched_global_random_state
@@ -45,7 +46,8 @@ class CompiledGradients(RecordedGradients):
     def prepare(self, rollout: Rollout, count: int) -> None:
         if rollout.first_memory is not None:
             self.say("not compiled: the update of a model with memory, whose graph has a part for each step")
-            super().prepare(rollout, count)
+            with SmallConvolutionsAsProducts():
+                super().prepare(rollout, count)
             return
         examples = rollout.examples(count)
         with untouched_global_random_state():
@@ -110,7 +112,8 @@ class CompiledGradients(RecordedGradients):
             weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
             return weighed.total, weighed.vector()
 
-        gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
+        with SmallConvolutionsAsProducts():
+            gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
         found = iter(gradients)
         return [*self.weights.joined([next(found) if is_used else None for is_used in self._used]), numbers]
 

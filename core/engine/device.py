@@ -65,14 +65,17 @@ def threads(count: int) -> Iterator[None]:
 def learning_threads(model: nn.Module, observation_bytes: int) -> int:
     """How many threads to learn with: a rule, as the bits depend on it and a measurement would differ each time.
 
-    All cores for convolutions over images and for large models; one for everything else, and where several workers
-    share the cores. Dealing out less than a millisecond of work costs more than it saves.
+    All cores for convolutions over images and for large models, two for convolutions over small grids; one for
+    everything else, and where several workers share the cores. Dealing out less than a millisecond of work costs more
+    than it saves.
     """
     if is_one_of_many():
         return 1
-    sees_images = observation_bytes >= IMAGE and any(isinstance(module, nn.Conv2d) for module in model.modules())
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     is_large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
-    return cores() if sees_images or is_large else 1
+    if is_large or (convolves and observation_bytes >= IMAGE):
+        return cores()
+    return min(cores(), 2) if convolves else 1
 
 
 def cores() -> int:

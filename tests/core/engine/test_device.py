@@ -33,7 +33,7 @@ def test_only_convolutions_over_images_learn_with_all_cores(monkeypatch: pytest.
     monkeypatch.setattr(device, "cores", lambda: 7)
     images = CNNActorCritic(spaces.Box(0, 255, (36, 36, 4), np.uint8), CHOICE)
     assert learning_threads(images, 84 * 84) == 7
-    assert learning_threads(nn.Conv2d(1, 1, 1), 7 * 7 * 3) == 1
+    assert learning_threads(nn.Conv2d(1, 1, 1), 7 * 7 * 3) == 2
     vector = spaces.Box(-1, 1, (3,))
     assert learning_threads(MLPActorCritic(vector, CHOICE), 84 * 84) == 1
     assert learning_threads(MLPActorCritic(vector, CHOICE, hidden_sizes=(512, 512)), 12) == 7
