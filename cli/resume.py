@@ -79,7 +79,7 @@ def resume(
 
     from ..core.engine.final_failure import refuse_to_repeat_a_failure
 
-    refuse_to_repeat_a_failure(chosen)  # before everything that takes seconds to import
+    refuse_to_repeat_a_failure()  # before everything that takes seconds to import
     from .training import train
 
     fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)

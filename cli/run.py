@@ -109,6 +109,9 @@ def run(
         words += ["--init-from", str(init_from)] if init_from is not None else []
         words += ["--from-stage", from_stage] if from_stage is not None else []
         train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
+    from ..core.engine.final_failure import refuse_to_repeat_a_failure
+
+    refuse_to_repeat_a_failure()  # before everything that takes seconds to import
     from .training import train
 
     fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)

@@ -33,13 +33,29 @@ class FirstError(NamedTuple):
 
 
 def write_error(error: Exception, text: str) -> None:
-    """A worker leaves what went wrong, and when, for its launcher. A process without launcher does nothing."""
+    """A worker leaves what went wrong, and when, for its launcher. A process without launcher does nothing.
+
+    What went wrong an attempt before (the error's `left`) is left as it was then.
+    """
     if not (file := os.environ.get(ERROR_FILE)):
         return
     now = time.time()
     content = {"message": text, "timestamp": int(now), "time": now, "lost": isinstance(error, WorkerLostError)}
+    content["exit_code"] = getattr(error, "exit_code", 1)
+    if rank := os.environ.get("RANK"):
+        content["rank"] = int(rank)
+    content |= getattr(error, "left", {})
     with contextlib.suppress(OSError):
         Path(file).write_text(json.dumps(content), "utf-8")
+
+
+def errors_in(attempt: Path) -> list[dict[str, Any]]:
+    """What the workers of an attempt on this machine have left."""
+    found = []
+    for file in attempt.glob("*/error.json"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(json.loads(file.read_text("utf-8")))
+    return found
 
 
 def first_error(ends: Mapping[int, WorkerEnd]) -> FirstError:
@@ -51,5 +67,6 @@ def first_error(ends: Mapping[int, WorkerEnd]) -> FirstError:
         return followed, data.get("time", ends[rank].timestamp)
 
     rank = min(ends, key=order)
-    message = ends[rank].error_file_data.get("message", "")
-    return FirstError(rank, ends[rank].exitcode, message if isinstance(message, str) else "")
+    data = ends[rank].error_file_data
+    message = data.get("message", "")
+    return FirstError(data.get("rank", rank), ends[rank].exitcode, message if isinstance(message, str) else "")

@@ -20,7 +20,6 @@ from .checkpoint import newest_valid, remove_leftovers
 from .checkpoint_directory import set_aside
 from .dealing import deal
 from .device import learning_threads, prepare
-from .final_failure import refuse_to_repeat_a_failure
 from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
@@ -75,7 +74,6 @@ def resume(
     if not fleet.is_single:
         return _resume_with_workers(path, directory, device, fleet)
     record = directory.read_run()
-    refuse_to_repeat_a_failure(path)
     prepared = prepare(device or record["device"], record["deterministic"])
     with worker_group(prepared) as workers, _lock(directory, workers):
         loaded = load_run(directory)
