@@ -60,6 +60,7 @@ HOUSE: list[tuple[str, list[str]]] = [
         "the parts",
         [
             "core/engine/adjustments",
+            "core/engine/beside",
             "core/engine/building",
             "core/engine/changes",
             "core/engine/addresses",

@@ -151,7 +151,8 @@ def sinks_of(directory: RunDirectory, display: Display, start_step: int, trainer
     if record.get("films"):
         from .film_sink import FilmSink  # draws, which takes a while to import
 
-        sinks.append(FilmSink(experiment, lambda: trainer.model, tensorboard, display.warn))
+        seen = (trainer.progress, lambda: trainer.model)
+        sinks.append(FilmSink(experiment, *seen, tensorboard, display.warn, lambda: trainer.stop_requested()))
     if record.get("wandb"):
         sinks.append(wandb_sink(**record["wandb"], directory=directory.path, parameters=parameters, warn=display.warn))
     return Sinks(sinks)

@@ -25,7 +25,7 @@ from ..errors import CheckpointError
 from .checkpoint_content import decode_model, decode_state, encode_model, encode_state
 from .checkpoint_directory import cannot_write, publish, remove, temporary_name
 from .checkpoint_manifest import FORMAT_VERSION as FORMAT_VERSION
-from .checkpoint_manifest import MODEL, TRAINING, content_fault, entry, examine, worker_file, write_manifest
+from .checkpoint_manifest import MODEL, TRAINING, content_fault, entry, examine, say_more, worker_file, write_manifest
 from .durable import write_durably
 from .workers import WorkerGroup
 
@@ -96,6 +96,15 @@ def save_checkpoint(
         if workers.is_first:
             shutil.rmtree(aside, ignore_errors=True)  # where all went well it is gone: it has its name
     return target
+
+
+def add_about(path: Path, entries: dict[str, Any], warn: Callable[[str], None]) -> None:
+    """Say more about a checkpoint, if it is there still. Where the disk does not take it, `warn` is told in words."""
+    if path.is_dir():
+        try:
+            say_more(path, entries)
+        except (OSError, CheckpointError) as error:
+            warn(f"{', '.join(entries)} cannot be noted in {path}: {error}")
 
 
 def _contents(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from .durable import replace_durably
 from .origin import versions
 
 FORMAT_VERSION = 1
@@ -36,6 +37,17 @@ def write_manifest(step: int, workers: int, about: dict[str, Any], files: dict[s
         return _sealed({**start, "about": about, "files": dict(sorted(files.items()))})
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"`about` of a checkpoint must be what JSON can hold: {error}") from error
+
+
+def say_more(path: Path, entries: dict[str, Any]) -> None:
+    """Add entries to what the manifest says about a checkpoint. Raises `CheckpointError` if it is damaged, `OSError`
+    if it cannot be written."""
+    try:
+        manifest = _read(path)
+    except _FaultError as fault:
+        raise CheckpointError(str(fault)) from fault
+    told = {key: value for key, value in manifest.items() if key != "sha256"}
+    replace_durably(path / MANIFEST, _sealed({**told, "about": {**manifest["about"], **entries}}))
 
 
 def examine(path: Path) -> tuple[dict[str, Any], str | None]:

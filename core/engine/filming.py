@@ -85,11 +85,12 @@ def frames_of(
     most_steps: float = math.inf,
     every: int = 1,
     small: bool = False,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Image.Image], Episode | None]:
     """The frames of an episode that begins now, one for each `every` steps, and the episode.
 
-    After `most_steps` it is left, and there is no episode. small: see `framed`. Raises `ExperimentError` for an
-    environment that cannot draw itself.
+    After `most_steps`, or a step after which somebody asks to stop, it is left, and there is no episode. small: see
+    `framed`. Raises `ExperimentError` for an environment that cannot draw itself.
     """
     environment.env.unwrapped.render_mode = "rgb_array"
     observation, over, frames = environment.reset(), False, []
@@ -104,6 +105,8 @@ def frames_of(
             frames.append(framed(drawn(environment), [above, below], small))
         observation, reward, terminated, truncated, info = environment.step(action)
         steps, over = steps + 1, terminated or truncated
+        if stop_requested():
+            break
     if not over:
         return frames, None
     episode = environment.record(info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -12,9 +12,14 @@ from .checkpoint_choice import best_of
 from .checkpoint_manifest import MANIFEST
 
 
-def retain(directory: Path, keep: int | None, warn: Callable[[str], None] = lambda text: None) -> list[Path]:
-    """Delete old checkpoints but the last `keep` (None: all stay), every stage's last and the best of those that
-    were validated; gives those that are gone.
+def retain(
+    directory: Path,
+    keep: int | None,
+    warn: Callable[[str], None] = lambda text: None,
+    waiting: Collection[str] = (),
+) -> list[Path]:
+    """Delete old checkpoints but the last `keep` (None: all stay), every stage's last, the best of those that were
+    validated, and those that are `waiting` for that; gives those that are gone.
 
     One that cannot be deleted is told in words, and nothing more is deleted.
     """
@@ -23,7 +28,7 @@ def retain(directory: Path, keep: int | None, warn: Callable[[str], None] = lamb
     ends = [path.name for path in list_checkpoints(directory) if _ends_a_stage(path)]
     best = best_of(directory)
     try:
-        return prune(directory, keep, [*ends, *([best.name] if best else [])])
+        return prune(directory, keep, [*ends, *waiting, *([best.name] if best else [])])
     except CheckpointError as error:
         warn(str(error))
         return []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from ..metrics import LoggingPackage, ScalarMeanTracker
 from ..settings import ResolvedSettings
 from .collector import RolloutCollector
 from .early_stopping import StageCriterion
+from .evaluation import EvaluationStopped
 from .failures import FailureBudget
 from .learner import Learner, WeightedLoss
 from .off_policy import NoOffPolicy
@@ -23,6 +25,7 @@ class StageRunner:
     """Trains one stage: collect, returns, learn, off-policy, count, report, validate, save, until it has ended.
 
     * save: writes a checkpoint; it only reads.
+    * validated: told that the model at so many total steps was validated.
     * stop_requested: whether this worker was asked to save and leave.
     """
 
@@ -46,6 +49,7 @@ class StageRunner:
         workers: WorkerGroup,
         steps_per_vector_step: int,
         save: Callable[[], object],
+        validated: Callable[[int], object],
         stop_requested: Callable[[], bool],
     ) -> None:
         self.name, self.settings, self.losses, self.should_log = name, settings, losses, should_log
@@ -53,7 +57,7 @@ class StageRunner:
         self.off_policy, self.criterion, self.metrics, self.sinks = off_policy, criterion, metrics, sinks
         self.failures, self.validator = failures, validator
         self.workers, self.steps_per_vector_step = workers, steps_per_vector_step
-        self.save, self.stop_requested = save, stop_requested
+        self.save, self.validated, self.stop_requested = save, validated, stop_requested
         self.stopwatch = Stopwatch()
 
     def run(self) -> bool:
@@ -61,10 +65,12 @@ class StageRunner:
         progress, settings, watch = self.progress, self.settings, self.stopwatch
         self._interval_began_at = progress.total_steps
 
-        if self.validator.owed and self._validate() and settings.save_interval is not None:
-            self.save()
+        goes_on = True
+        if self.validator.is_underway:
+            self.validator.go_on()
+            goes_on = self._settle()  # what a stop request had cut short
 
-        while progress.stage_ended is None:
+        while goes_on and progress.stage_ended is None:
             with watch.phase("collect"):
                 rollout = self.collector.collect(progress.rollouts, progress.stage_steps, self.steps_per_vector_step)
                 steps = sum(self.workers.gather(rollout.steps))
@@ -91,29 +97,42 @@ class StageRunner:
             if progress.scenes_are_due(settings):
                 self.collector.advance_scenes()
 
+            goes_on = self._settle()
+        return progress.stage_ended is not None and not self.validator.is_underway
+
+    def _settle(self) -> bool:
+        """Report, validate, save. False: somebody asked to stop, who waits for no validation: what that cuts short
+        here is done when the run goes on."""
+        progress, settings, watch = self.progress, self.settings, self.stopwatch
+        with contextlib.suppress(EvaluationStopped):
             # report
-            if progress.report_is_due(settings):
+            if progress.stage_ended is None and progress.report_is_due(settings):
+                self._take_validation()
                 self._close_interval()
 
             # validate
-            validated = self.validator.is_due(progress, settings) and self._validate()
+            if self.validator.is_due(settings):
+                self._take_validation()
+                with watch.phase("validate"):
+                    self.validator.begin()
+            if progress.stage_ended is not None:
+                self._take_validation()
 
-            # save
-            stop = self.workers.any(self.stop_requested())
-            if progress.save_is_due(settings) or ((stop or validated) and settings.save_interval is not None):
-                with watch.phase("save"):
-                    self.save()
-            if stop:
-                break
-        return progress.stage_ended is not None and not self.validator.owed
+        # save
+        stop = self.workers.any(self.stop_requested())
+        is_validated = self.validator.last_steps == progress.total_steps
+        if progress.save_is_due(settings) or ((stop or is_validated) and settings.save_interval is not None):
+            with watch.phase("save"):
+                self.save()
+        return not stop
 
-    def _validate(self) -> bool:
-        """Play the validation's episodes. False: somebody asked to stop, and is not kept waiting."""
+    def _take_validation(self) -> None:
+        """What the validation that is under way, if there is one, has found → sinks, its checkpoint."""
         with self.stopwatch.phase("validate"):
-            package = self.validator.validate(self.progress, self.name, self.should_log, self.stop_requested)
+            package = self.validator.take(self.name, self.should_log, self.stop_requested)
         if package is not None:
             self.sinks.write(package)
-        return package is not None
+            self.validated(package.total_steps)
 
     def _note(self, means: dict[str, tuple[float, float]]) -> None:
         self.metrics.add_scalars(

@@ -18,7 +18,7 @@ from ..metrics import ScalarMeanTracker
 from ..pipeline import PipelineStage
 from .building import build_model, environment_of_stage, load_model
 from .changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
-from .checkpoint import Checkpoint, Stateful, checkpoint_name, save_checkpoint
+from .checkpoint import Checkpoint, Stateful, add_about, checkpoint_name, save_checkpoint
 from .collector import RolloutCollector
 from .dealing import deal
 from .early_stopping import StageCriterion
@@ -71,8 +71,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.pipeline = self.experiment.pipeline
-        self.stages = self.pipeline.pipeline_stages
-        self.stage_names = self.pipeline.stage_names()
+        self.stages, self.stage_names = self.pipeline.pipeline_stages, self.pipeline.stage_names()
         self.losses: dict[str, Any] = {
             name: built(loss) if isinstance(loss, Builder) else loss
             for name, loss in self.pipeline.named_losses.items()
@@ -116,7 +115,7 @@ class Trainer:
             self.model, self.pipeline.optimizer_builder, self.pipeline.lr_scheduler_builder, self.workers, self.seed
         )
         self.collector = RolloutCollector(self.model, environments, self.indices, self.seed, self.device)
-        self.validator = validator_of(self.experiment, environments, self.model, self.workers)
+        self.validator = validator_of(self.experiment, environments, self.model, self.workers, self.progress)
         first = stage_index + (self.progress.stage_ended is not None)
         check_stages(self.experiment, first, stage_index, environments, self.losses, self._off_policy)
 
@@ -148,7 +147,7 @@ class Trainer:
 
     @property
     def _stage_is_over(self) -> bool:
-        return self.progress.stage_ended is not None and not self.validator.owed
+        return self.progress.stage_ended is not None and not self.validator.is_underway
 
     @property
     def stage_name(self) -> str:
@@ -213,6 +212,7 @@ class Trainer:
             workers=self.workers,
             steps_per_vector_step=self.experiment.num_envs,
             save=self.save,
+            validated=self.note_validation,
             stop_requested=self.stop_requested,
         )
 
@@ -243,7 +243,13 @@ class Trainer:
             self.warn(f"no checkpoint at {self.progress.total_steps:,} steps: {error}")
             return
         if self.workers.is_first:
-            retain(self.checkpoints, self.keep, self.warn)
+            retain(self.checkpoints, self.keep, self.warn, self.validator.waiting)
+
+    def note_validation(self, total_steps: int) -> None:
+        """Write into the checkpoint at so many steps what its validation has found: it may be the best."""
+        if self.workers.is_first and total_steps < self.progress.total_steps:  # that of now is still to be written
+            add_about(self.checkpoints / checkpoint_name(total_steps), self.validator.about(total_steps), self.warn)
+            retain(self.checkpoints, self.keep, self.warn, self.validator.waiting)
 
     def _write_checkpoint(self) -> None:
         states = {name: part.state_dict() for name, part in self.parts().items()}
@@ -289,5 +295,6 @@ class Trainer:
     def close(self) -> None:
         """Release environments and sinks."""
         if hasattr(self, "collector"):
+            self.validator.close()
             self.collector.environments.close()
         self.sinks.close()

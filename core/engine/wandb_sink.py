@@ -27,13 +27,15 @@ class WandbSink:
     def __init__(self, run: Any) -> None:
         self._run = run
         self._held: dict[int, dict[str, float]] = {}  # total steps -> tag -> mean
+        self._told = 0  # total steps of the last point that was told
 
     def write(self, package: LoggingPackage) -> None:
-        """Kept until the next checkpoint, or the end."""
+        """Kept until the next checkpoint, or the end. A validation of steps that were told stands one step later."""
         if package.should_log:
             shown = {"pipeline/stage": float(package.stage_index)} if package.kind == "train" else {}
             shown |= {tag: mean for tag, mean in package.means.items() if math.isfinite(mean)}
-            self._held.setdefault(package.total_steps, {}).update(shown)
+            steps = package.total_steps + (package.total_steps == self._told)
+            self._held.setdefault(steps, {}).update(shown)
 
     def note(self, tag: str, text: str, total_steps: int) -> None:
         """Not told: the stage is among the metrics."""
@@ -44,16 +46,18 @@ class WandbSink:
         self._run.finish()
 
     def state_dict(self) -> dict[str, Any]:
-        """A checkpoint is being written: what it holds can be told. Nothing is to be saved."""
+        """A checkpoint is being written: what it holds can be told. How far that is is saved."""
         self._tell()
-        return {}
+        return {"told": self._told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the points after the checkpoint."""
+        self._told = state.get("told", 0)
 
     def _tell(self) -> None:
         for steps, means in sorted(self._held.items()):
             self._run.log(means, step=steps, commit=True)
+            self._told = steps
         self._held.clear()
 
 

@@ -24,10 +24,21 @@ def test_it_is_told_of_an_interval_when_a_checkpoint_holds_it_and_at_the_end() -
     sink.write(package(100, means={"episode/return": 1.0, "loss/total": float("nan")}))
     sink.write(package(100, kind="valid", means={"valid/return": 2.0}))
     assert run.told == []
-    assert sink.state_dict() == {}
+    assert sink.state_dict() == {"told": 100}
     assert run.told == [(100, {"pipeline/stage": 1.0, "episode/return": 1.0, "valid/return": 2.0})]
     sink.write(package(200, should_log=False))
     sink.write(package(300, means={}))
     sink.close()
     assert run.told[1:] == [(300, {"pipeline/stage": 1.0})]
     assert run.is_over
+
+
+def test_a_validation_whose_steps_were_told_already_stands_one_step_later() -> None:
+    run = Recorded()
+    before, sink = WandbSink(Recorded()), WandbSink(run)
+    before.write(package(100, means={}))
+    sink.load_state_dict(before.state_dict())
+    sink.write(package(100, kind="valid", means={"valid/return": 2.0}))
+    sink.write(package(200, means={}))
+    sink.close()
+    assert run.told == [(101, {"valid/return": 2.0}), (200, {"pipeline/stage": 1.0})]
