@@ -12,6 +12,7 @@ from torch import nn
 from ..distributions import as_action_distribution, number_of_parameters, sampling_noise
 from ..experiment import EnvironmentSource
 from ..tree import map_tree
+from .acting import Actor
 from .collector import initial_memory
 from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
 from .failures import FailureBudget
@@ -73,7 +74,7 @@ def _play(
     left = np.array([episodes // n + (index < episodes % n) for index in range(n)])
     observations = allocate(observation_layout(environments.observation_space), n)
     row = Row(np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), np.ones(n, bool), observations)
-    act = to_environment(environments.action_space)
+    act, policy = to_environment(environments.action_space), Actor(model).policy
     noise = stream(seed, "evaluation actions")
     shape = (1, n, number_of_parameters(environments.action_space))
     memory = initial_memory(model, n, device)
@@ -85,8 +86,8 @@ def _play(
         if stop_requested():
             raise EvaluationStopped
         shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(device), observations)
-        output = model(shown, memory, masks)
-        distribution, memory = as_action_distribution(output[0]), output[2]
+        distribution, memory = policy(shown, memory, masks)
+        distribution = as_action_distribution(distribution)
         if deterministic:
             actions = distribution.mode()
         else:
@@ -107,9 +108,14 @@ def _play(
 
 def summarize(episodes: Sequence[Episode]) -> dict[str, Summary]:
     """ "return", "length" and every metric of the episodes -> its mean and confidence interval."""
+    return {name: _summary(values) for name, values in values_of(episodes).items()}
+
+
+def values_of(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+    """ "return", "length" and every metric -> its values, of the episodes that have it."""
     rows = [{"return": e.episode_return, "length": float(e.length), **e.metrics} for e in episodes]
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: _summary(np.array([row[name] for row in rows if name in row])) for name in names}
+    return {name: np.array([row[name] for row in rows if name in row]) for name in names}
 
 
 def _summary(values: np.ndarray) -> Summary:

@@ -107,7 +107,8 @@ class StageRunner:
         with contextlib.suppress(EvaluationStopped):
             # report
             if progress.stage_ended is None and progress.report_is_due(settings):
-                self._take_validation()
+                if self.validator.last_steps <= progress.last_report:  # it has had this whole interval's time
+                    self._take_validation()
                 self._close_interval()
 
             # validate

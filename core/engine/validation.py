@@ -20,7 +20,7 @@ from .beside import Beside
 from .building import environment_of_stage
 from .checkpoint import checkpoint_name
 from .environments import Environments, build_environments, is_same_space
-from .evaluation import EvaluationStopped, evaluate, summarize
+from .evaluation import EvaluationStopped, evaluate, values_of
 from .progress import Progress
 from .workers import WorkerGroup
 
@@ -108,7 +108,8 @@ class Validator(NoValidation):
         """Begin to play again what was under way when a checkpoint was written; after `load_state_dict`."""
         if self.is_underway and self.workers.is_first:
             self._played = self._played or _copy(self.model)
-            self._beside = Beside(self._play, self.experiment.environment_timeout)
+            if self.progress.stage_ended is None:  # else nothing goes on meanwhile, and it is played where it is taken
+                self._beside = Beside(self._play, self.experiment.environment_timeout)
 
     def take(self, stage: str, should_log: bool, stop_requested: Callable[[], bool]) -> LoggingPackage | None:
         """Wait for the validation that is under way, and remember its means for its checkpoint and for the criterion.
@@ -120,7 +121,7 @@ class Validator(NoValidation):
         found = self.workers.from_first(self._found(stop_requested) if self.workers.is_first else None)
         if found is None:
             raise EvaluationStopped
-        self.is_underway, self._played = False, {}
+        self.is_underway, self._played, self._beside = False, {}, None
         self.last_means = {tag: mean for tag, (mean, _) in found["valid"].items()}
         tracker = ScalarMeanTracker()
         tracker.add_scalars(self.last_means, {tag: n for tag, (_, n) in found["valid"].items()})
@@ -186,9 +187,7 @@ class Validator(NoValidation):
         count, seed = self.validation.episodes, self.validation.seed
         with _as_it_was(self.model, self._played):
             episodes = evaluate(self.model, source, count, seed, device, stop_requested=stop_requested)
-        means = {name: found.mean for name, found in summarize(episodes).items()}
-        behind = {name: sum(name in episode.metrics for episode in episodes) or len(episodes) for name in means}
-        valid = {f"valid/{name}": (mean, float(behind[name])) for name, mean in means.items()}
+        valid = {f"valid/{tag}": (float(one.mean()), float(len(one))) for tag, one in values_of(episodes).items()}
         return json.dumps({"seconds": time.perf_counter() - began, "valid": valid}).encode()
 
 

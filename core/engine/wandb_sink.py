@@ -30,11 +30,11 @@ class WandbSink:
         self._told = 0  # total steps of the last point that was told
 
     def write(self, package: LoggingPackage) -> None:
-        """Kept until the next checkpoint, or the end. A validation of steps that were told stands one step later."""
+        """Kept until the next checkpoint, or the end. A validation before what was told stands just after."""
         if package.should_log:
             shown = {"pipeline/stage": float(package.stage_index)} if package.kind == "train" else {}
             shown |= {tag: mean for tag, mean in package.means.items() if math.isfinite(mean)}
-            steps = package.total_steps + (package.total_steps == self._told)
+            steps = max(package.total_steps, self._told + 1)
             self._held.setdefault(steps, {}).update(shown)
 
     def note(self, tag: str, text: str, total_steps: int) -> None:

@@ -33,7 +33,7 @@ def test_it_is_told_of_an_interval_when_a_checkpoint_holds_it_and_at_the_end() -
     assert run.is_over
 
 
-def test_a_validation_whose_steps_were_told_already_stands_one_step_later() -> None:
+def test_a_validation_before_what_was_told_already_stands_just_after() -> None:
     run = Recorded()
     before, sink = WandbSink(Recorded()), WandbSink(run)
     before.write(package(100, means={}))
