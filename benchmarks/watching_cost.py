@@ -5,7 +5,7 @@
 
 The experiment with `Validation()` (20 episodes, at each of its checkpoints), `--films` and the live display on a
 terminal (a pseudo-terminal of 120 columns here), and in turn the same run with all of them off, five times each: the
-weights must always have the same SHA-256. Said are the seconds that the training's process spends on each part, of which
+weights must always have the same SHA-256. It says the seconds that the training itself spends on each part, of which
 most is waiting, and the time with over the time without, the median of the pairs. That needs a quiet machine.
 """
 

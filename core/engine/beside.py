@@ -64,9 +64,10 @@ class Beside:
                 self.close()
             else:
                 time.sleep(NAP)
+        if not self._has_result:
+            self.close()
+            return None
         with self._file:
-            if not self._has_result:
-                return None
             self._file.seek(0)
             return self._file.read()
 

@@ -6,30 +6,52 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tests.end_to_end.runs import go_on, metrics, run, weights
+from tests.end_to_end.runs import checkpoint_steps, go_on, metrics, run, weights
 from trainctl import ExperimentError
+from trainctl.core.engine.checkpoint import Checkpoint
 from trainctl.core.engine.checkpoint_choice import choose
 from trainctl.core.engine.from_checkpoint import evaluate_checkpoint
-from trainctl.core.engine.options import Outcome
+from trainctl.core.engine.launch import NoDisplay, start
+from trainctl.core.engine.options import Outcome, RunOptions
+from trainctl.core.engine.progress import Progress
 from trainctl.core.engine.retention import retain
+from trainctl.core.engine.signals import StopRequest
 from trainctl.core.errors import CheckpointError, UsageError
 
 EXPERIMENT = """
+import time
+from pathlib import Path
+
+import gymnasium
 import torch
 from trainctl import Builder, Experiment, PipelineStage, StopWhenMetricReaches, TrainingPipeline, Validation
 from trainctl.losses import PPO
 from trainctl.models import MLPActorCritic
 
 
+class Patient(gymnasium.Wrapper):
+    def __init__(self, file):
+        super().__init__(gymnasium.make("CartPole-v1"))
+        self.file = Path(file)
+
+    def step(self, action):
+        while self.file.exists():
+            time.sleep(0.01)
+        return super().step(action)
+
+
 def experiment(validate: bool = True, goal: float = 500.5, metric: str = "valid/return", every: int | None = None,
-               environment: str = "CartPole-v1", save: int | None = 200) -> Experiment:
+               environment: str = "CartPole-v1", save: int | None = 200, num_steps: int = 50,
+               waits_while: str = "") -> Experiment:
+    played = Builder(Patient, {"file": waits_while}) if waits_while else environment
     goals = StopWhenMetricReaches(metric, goal) if validate else None
     return Experiment(
         environment="CartPole-v1",
         num_envs=4,
         model=Builder(MLPActorCritic, {"hidden_sizes": (16,)}),
-        validation=Validation(environment, episodes=5, every=every, seed=9) if validate else None,
+        validation=Validation(played, 5, every, seed=9) if validate else None,
         pipeline=TrainingPipeline(
             named_losses={"ppo": Builder(PPO)},
             pipeline_stages=[
@@ -39,7 +61,7 @@ def experiment(validate: bool = True, goal: float = 500.5, metric: str = "valid/
                 ),
             ],
             optimizer_builder=Builder(torch.optim.Adam, {"lr": 1e-2}),
-            num_mini_batch=2, update_repeats=1, max_grad_norm=0.5, num_steps=50, gamma=0.99, use_gae=True,
+            num_mini_batch=2, update_repeats=1, max_grad_norm=0.5, num_steps=num_steps, gamma=0.99, use_gae=True,
             gae_lambda=0.95, advance_scene_rollout_period=None, save_interval=save, metric_accumulate_interval=200,
         ),
     )
@@ -49,6 +71,34 @@ def experiment(validate: bool = True, goal: float = 500.5, metric: str = "valid/
 def train(folder: Path, name: str = "first", **settings: Any) -> Outcome:
     (folder / "small.py").write_text(EXPERIMENT)
     return run(folder, name, **settings)
+
+
+class StopsAt(StopRequest):
+    """Asks to stop at so many steps. From 500 steps on the validation waits: there is a file that it is afraid of."""
+
+    def __init__(self, steps: int, file: Path) -> None:
+        super().__init__()
+        self.steps, self.file = steps, file
+
+    def begin(self, directory: Path, description: object, progress: Progress, message: str) -> None:
+        self.progress = progress
+
+    @property
+    def requested(self) -> bool:
+        if self.progress.total_steps >= 500:
+            self.file.touch()
+        return self.progress.total_steps >= self.steps
+
+
+def stopped_at(steps: int, folder: Path, file: Path) -> Outcome:
+    """A run that is stopped while the validation of 600 steps is being played."""
+    request, display = StopsAt(steps, file), NoDisplay()
+    display.begin = request.begin  # type: ignore[method-assign]
+    settings = {"num_steps": "25", "waits_while": str(file)}
+    options = RunOptions(folder / "small.py", settings, seed=1, name=f"stopped-{steps}", runs_dir=folder / "runs")
+    outcome = start(options, display, [], request)
+    file.unlink()
+    return outcome
 
 
 def validations(outcome: Outcome) -> dict[int, dict[str, float]]:
@@ -68,6 +118,53 @@ def test_it_plays_at_every_checkpoint_and_evaluate_gives_its_numbers_again_exact
         again = evaluate_checkpoint(choose(Path(f"{outcome.run}@step:{step}")), None, True, None, "cpu")
         assert {f"valid/{name}": found.mean for name, found in again.summaries.items()} == means
         assert again.episodes == 5
+
+
+def test_played_in_this_process_the_numbers_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = train(tmp_path, "beside")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    here = train(tmp_path, "here")
+    assert metrics(here) == metrics(beside)
+    assert weights(here) == weights(beside)
+    for step in checkpoint_steps(here):
+        one, other = (choose(Path(f"{outcome.run}@step:{step}")) for outcome in (here, beside))
+        assert Checkpoint.open(one).about["validation"] == Checkpoint.open(other).about["validation"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_lost"),
+    [(700, False), (800, False), (700, True)],
+    ids=["between two intervals", "where the interval waits for it", "killed before that was saved"],
+)
+def test_stopped_while_one_is_played_it_is_played_again_and_the_end_is_the_same(
+    steps: int, is_lost: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "wait"
+    alone = train(tmp_path, "alone", num_steps=25, waits_while=file)
+    assert list(validations(alone)) == [200, 400, 600, 800, 1000]
+    stopped = stopped_at(steps, tmp_path, file)
+    assert (stopped.status, stopped.total_steps) == ("preempted", steps)
+    assert list(validations(stopped)) == [200, 400]
+    assert stopped.checkpoint is not None
+    if is_lost:
+        stopped.checkpoint.rename(stopped.checkpoint.with_name("lost"))
+    resumed = go_on(stopped.run)
+    assert metrics(resumed) == metrics(alone)
+    assert weights(resumed) == weights(alone)
+    means = Checkpoint.open(choose(Path(f"{resumed.run}@step:600"))).about["validation"]["means"]
+    assert means == validations(alone)[600]
+
+
+def test_the_best_is_known_and_stays_though_it_was_not_known_when_it_was_saved(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(EXPERIMENT)
+    settings = {"num_steps": "25", "save": "100", "every": "200"}
+    options = RunOptions(tmp_path / "small.py", settings, seed=1, name="kept", runs_dir=tmp_path / "runs", keep=1)
+    outcome = start(options, NoDisplay(), [])
+    returns = {step: means["valid/return"] for step, means in validations(outcome).items()}
+    best = max(step for step, value in returns.items() if value == max(returns.values()))
+    assert best not in (400, 1000)  # these end a stage, and stay anyway
+    assert checkpoint_steps(outcome) == sorted([400, best, 1000])
+    assert choose(Path(f"{outcome.run}@best")).name == f"step-{best:012d}"
 
 
 def test_the_best_the_last_of_a_stage_and_any_step_are_addressed_by_name(tmp_path: Path) -> None:

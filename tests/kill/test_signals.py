@@ -98,8 +98,10 @@ def test_a_validation_keeps_nobody_waiting_and_is_made_up_for(episode: int, tmp_
     command.wait_until((tmp_path / f"episode-{2 * episode}").exists)
     os.kill(command.pid, signal.SIGTERM)
     assert command.wait() == 75, command.said()
-    steps = 512 * (episode + 1)
-    assert checkpoints(tmp_path, "stopped")[-1] == f"step-{steps:012d}"
+    began = 512 * (episode + 1)
+    # within a stage the training goes on while the episode is played, until the interval after that is over
+    may_be = [512, 768, 1024] if episode == 0 else [began]
+    assert checkpoints(tmp_path, "stopped")[-1] in [f"step-{steps:012d}" for steps in may_be]
     assert [line["total_steps"] for line in lines(tmp_path, "stopped") if line["kind"] == "valid"] == [
         512 * (number + 1) for number in range(episode)
     ]

@@ -14,10 +14,23 @@ import torch
 
 from tests.core.engine.checkpoints import reseal, save
 from trainctl.core.engine.checkpoint import Checkpoint, newest_valid, verify
-from trainctl.core.engine.checkpoint_manifest import MANIFEST, _sealed, entry, write_manifest
+from trainctl.core.engine.checkpoint_manifest import MANIFEST, _sealed, entry, say_more, write_manifest
 from trainctl.core.errors import CheckpointError
 
 FILES = ["manifest.json", "model.safetensors", "training.pt", "worker-0.pt"]
+
+
+def test_more_is_said_about_a_checkpoint_and_it_stays_whole(tmp_path: Path) -> None:
+    path = save(tmp_path, 1, about={"stage": "one"})
+    before = Checkpoint.open(path)
+    say_more(path, {"validation": 7})
+    after = Checkpoint.open(path)
+    assert after.about == {**before.about, "validation": 7}
+    assert after.manifest["files"] == before.manifest["files"]
+    assert sorted(one.name for one in path.iterdir()) == sorted(FILES)
+    (path / MANIFEST).write_text("{}")
+    with pytest.raises(CheckpointError, match="format version"):
+        say_more(path, {"validation": 8})
 
 
 @pytest.fixture(params=FILES)

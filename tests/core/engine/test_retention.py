@@ -34,6 +34,11 @@ def test_the_last_few_and_every_stage_s_last_stay(keep: int | None, left: list[i
     assert sorted(steps(gone) + left) == [1, 2, 3, 4, 5, 6]
 
 
+def test_one_that_may_turn_out_to_be_the_best_stays(directory: Path) -> None:
+    retain(directory, 1, waiting=["step-000000000003"])
+    assert steps(list_checkpoints(directory)) == [2, 3, 4, 6]
+
+
 def test_what_cannot_be_deleted_is_told_and_stays(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*arguments: object) -> list[Path]:
         raise CheckpointError("the old checkpoint cannot be deleted: Permission denied")
