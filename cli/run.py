@@ -74,7 +74,7 @@ def run(
         bool, typer.Option("--histograms", help="Distributions of the parameters on TensorBoard.")
     ] = False,
     films: Annotated[
-        bool, typer.Option("--films", help="Animated episodes on TensorBoard; about 1 % of the time.")
+        bool, typer.Option("--films", help="Animated episodes on TensorBoard, made beside the training.")
     ] = False,
     nproc: Nproc = 1,
     nnodes: Nnodes = "1",

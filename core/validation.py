@@ -17,8 +17,9 @@ class Validation:
     """Which episodes the model plays, with its most probable actions, to see how good it has become.
 
     The means go to TensorBoard, `metrics.jsonl` and the console as `valid/return`, `valid/length`, `valid/<metric>`;
-    an early-stopping criterion is shown them once, with the next interval. After each validation a checkpoint is
-    written (unless the stage saves none), and the best one is kept: RUN@best. No bit of the training is moved.
+    an early-stopping criterion is shown them once, with the first interval that begins at that step or later. They are
+    played beside the training, of which no bit is moved. With each validation a checkpoint is written (unless the stage
+    saves none), and the best one is kept: RUN@best.
 
     * environment: as that of an Experiment; None: that of the current stage.
     * episodes: how many, ≥ 1. seed: of these episodes, ≥ 0; they are the same each time.
