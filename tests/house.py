@@ -80,6 +80,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/optimizer_steps",
             "core/engine/tape",
             "core/engine/weights",
+            "core/engine/graph_step",
             "core/engine/growing_file",
             "core/engine/metrics_file",
             "core/engine/minibatch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import compress
@@ -13,6 +14,7 @@ from torch.func import functional_call, grad_and_value
 
 from ..batch import Batch
 from ..tree import Tree
+from .graph_step import GraphStep
 from .minibatch import Minibatch, taken
 from .products import SmallConvolutionsAsProducts
 from .recorded import RecordedGradients
@@ -23,7 +25,8 @@ from .weights import Weights
 
 
 class CompiledGradients(RecordedGradients):
-    """The same in one compiled graph of forward, losses and gradient; equal up to the rounding of floats.
+    """The same in one compiled graph of forward, losses and gradient; equal up to the rounding of floats. Where a graph
+    can make the optimizer's step as well it does.
 
     Everything is compiled before the stage's first update, so that what a resumed run computes does not depend on
     where it went on. A minibatch of another size than those at hand then is computed step by step. Where the compiler
@@ -41,9 +44,10 @@ class CompiledGradients(RecordedGradients):
     ) -> None:
         super().__init__(model, weights, losses)
         self.say = say
+        self._step: GraphStep | None = None
         self._compiled: dict[int, Callable[..., list[Tensor]]] = {}  # by the number of steps
 
-    def prepare(self, rollout: Rollout, count: int) -> None:
+    def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if rollout.first_memory is not None:
             self.say("not compiled: the update of a model with memory, whose graph has a part for each step")
             with SmallConvolutionsAsProducts():
@@ -59,6 +63,7 @@ class CompiledGradients(RecordedGradients):
                 return
             self._values, self._tags = list(weighed.values), list(weighed.tags)
             self._used = [parameter.grad is not None for parameter in self.weights.parameters]
+            self._step = step if all(self._used) else None
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
             self._names = [names[parameter] for parameter in self.weights.parameters]
             self.say("compiling the update, which takes from a few seconds to a minute")
@@ -82,17 +87,31 @@ class CompiledGradients(RecordedGradients):
         compiled = torch.compile(self._computed, fullgraph=True, dynamic=False, options=options)
         with torch.no_grad():
             for example in examples:
-                compiled(self.weights.parameters, example.content, example.index)
+                compiled([one.clone() for one in self._state()], example.content, example.index)
         return compiled
+
+    def _state(self) -> list[Tensor]:
+        """What the graph reads, and changes if it makes the step: the weights first."""
+        return self.weights.vectors if self._step is None else self._step.state
 
     def __call__(self, minibatch: Minibatch) -> Weighed:
         compiled = self._compiled.get(len(minibatch.index))
-        if compiled is None:
+        if compiled is None or self._step is not None:
             return super().__call__(minibatch)
         with torch.no_grad():
-            *gradients, numbers = compiled(self.weights.parameters, minibatch.content, minibatch.index)
+            *gradients, numbers = compiled(self._state(), minibatch.content, minibatch.index)
         self.weights.take(gradients, self._used)
         return Weighed.of_vector(numbers, self._values, self._tags)
+
+    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
+        compiled = self._compiled.get(len(minibatch.index))
+        if compiled is None or self._step is None or not self._step.is_ready():
+            return super().descend(minibatch, step)
+        with torch.no_grad():
+            numbers, norm = compiled(self._state(), minibatch.content, minibatch.index)
+        if not math.isfinite(numbers[0] + norm):
+            return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
+        return Weighed.of_vector(numbers, self._values, self._tags), norm
 
     def of_one_update(self) -> AbstractContextManager[object]:
         # what the compiler guards against beside other sizes, which we look at ourselves, does not change in a stage
@@ -101,8 +120,9 @@ class CompiledGradients(RecordedGradients):
         )
         return stance
 
-    def _computed(self, parameters: Sequence[Tensor], content: dict[str, Tree], index: Tensor) -> list[Tensor]:
-        """The gradient of a minibatch, as vectors, and the numbers of what the losses say."""
+    def _computed(self, state: Sequence[Tensor], content: dict[str, Tree], index: Tensor) -> list[Tensor]:
+        """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm."""
+        parameters = self.weights.cut(state[: len(self.weights.vectors)])
         batch = Minibatch(content, None, index, stage_steps=0).batch()
 
         def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -115,7 +135,8 @@ class CompiledGradients(RecordedGradients):
         with SmallConvolutionsAsProducts():
             gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
         found = iter(gradients)
-        return [*self.weights.joined([next(found) if is_used else None for is_used in self._used]), numbers]
+        joined = self.weights.joined([next(found) if is_used else None for is_used in self._used])
+        return [*joined, numbers] if self._step is None else [numbers, self._step(state, joined[0], numbers[0])]
 
 
 class DependsOnSteps(Exception):  # noqa: N818 no error: a graph only cannot follow

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -18,13 +17,14 @@ from ..models.normalization import ObservationNormalizer
 from ..settings import ResolvedSettings
 from .compiled import CompiledGradients
 from .device import threads
+from .graph_step import GraphStep
 from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
-from .optimizer_steps import keep_compiler_out, steps_of
+from .optimizer_steps import WholeAdamSteps, keep_compiler_out, steps_of
 from .recorded import RecordedGradients
 from .rollout import Rollout
 from .schedule import Schedule
 from .seeding import stream
-from .weighing import Gradients
+from .weighing import Gradients, weigh
 from .weighing import WeightedLoss as WeightedLoss
 from .weights import Weights
 from .workers import WorkerGroup
@@ -92,30 +92,38 @@ class Learner:
         statistics = Statistics()
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
-        gradients = self._gradients_of(losses, rollout, count)
+        gradients = self._gradients_of(losses, rollout, count, settings)
         orders = [
             stream(self.seed, "minibatches", self.workers.rank, index, repeat)
             for repeat in range(settings.update_repeats)
         ]
+        step = partial(self.descend, settings=settings)
         with gradients.of_one_update():
-            for part in chain.from_iterable(rollout.minibatches(count, order, stage_steps) for order in orders):
-                weighed = gradients(part)
+            for part in rollout.minibatches(count, orders, stage_steps):
                 try:
-                    norm = self.descend(weighed.total, part.size, settings)
+                    weighed, norm = gradients.descend(part, step)
                 except NonFiniteError as error:
                     batch = part.batch()
+                    weighed = weigh(self.model, losses, batch)
                     values = {name: float(value.detach()) for name, value in weighed.values.items()}
                     failed = FailedUpdate(ON_POLICY, fields_of(batch), batch.memory, stage_steps, values)
                     raise explained(error, failed, self.model, self.workers) from None
                 statistics.add(part.size, {**weighed.tags, "train/grad_norm": norm})
         return statistics.means()
 
-    def _gradients_of(self, losses: Sequence[WeightedLoss], rollout: Rollout, count: int) -> Gradients:
+    def _gradients_of(
+        self, losses: Sequence[WeightedLoss], rollout: Rollout, count: int, settings: ResolvedSettings
+    ) -> Gradients:
         """What sets the gradients in the stage of these losses."""
         if self._gradients is None or self._gradients.losses is not losses:
             self._gradients = self._make_gradients(self.model, self.weights, losses)
-            self._gradients.prepare(rollout, count)
+            self._gradients.prepare(rollout, count, self._graph_step(settings))
         return self._gradients
+
+    def _graph_step(self, settings: ResolvedSettings) -> GraphStep | None:
+        if self.workers.world_size == 1 and isinstance(self._steps, WholeAdamSteps):
+            return GraphStep(self._steps, settings)
+        return None
 
     def update_normalizers(self, rollout: Rollout) -> None:
         """Show the model's observation normalizers the rollout's observations, of all workers."""

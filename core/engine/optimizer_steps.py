@@ -57,22 +57,21 @@ class WholeAdamSteps(OptimizerSteps):
                 state[parameter][name] = own[i]
 
     def _look_at_counts(self) -> None:
-        self.count = self.counts[0].clone()
-        self.same_counts = bool((self.counts == self.count).all())
+        self.same_counts = bool((self.counts == self.counts[0]).all())
 
     def step(self) -> None:
         if not (self.same_counts and self.weights.all_used):
             super().step()
             self._look_at_counts()
             return
-        group = self.optimizer.param_groups[0]
+        group, count = self.optimizer.param_groups[0], self.counts[0].clone()
         adam(
             [self.vector],
             [self.gradient],
             [self.moments["exp_avg"]],
             [self.moments["exp_avg_sq"]],
             [],
-            [self.count],
+            [count],
             fused=True,
             amsgrad=False,
             beta1=group["betas"][0],
@@ -80,7 +79,7 @@ class WholeAdamSteps(OptimizerSteps):
             decoupled_weight_decay=group["decoupled_weight_decay"],
             **{name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")},
         )
-        self.counts.fill_(self.count)
+        self.counts.fill_(count)
 
 
 def steps_of(optimizer: optim.Optimizer, weights: Weights) -> OptimizerSteps:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..tree import flatten, unflatten
+from .graph_step import GraphStep
 from .minibatch import Minibatch
 from .rollout import Rollout
 from .seeding import untouched_global_random_state
@@ -50,7 +51,7 @@ class RecordedGradients(Gradients):
         super().__init__(model, weights, losses)
         self._recordings: dict[Any, _Recording] = {}
 
-    def prepare(self, rollout: Rollout, count: int) -> None:
+    def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if self.weights.vectors[0].device.type != "cpu" or not repeats_itself(self.model, self.losses):
             return
         with untouched_global_random_state():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -141,8 +142,10 @@ class Rollout:
         """How many minibatches the rollout can be broken into: `wanted`, or fewer if it holds fewer units."""
         return min(wanted, self.steps if self.first_memory is None else self.num_envs)
 
-    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Minibatch]:
-        """The rollout in `count` parts of nearly equal size (see `most_minibatches`), in the generator's order.
+    def minibatches(
+        self, count: int, generators: Sequence[np.random.Generator], stage_steps: int
+    ) -> Iterator[Minibatch]:
+        """The rollout in `count` parts of nearly equal size (see `most_minibatches`), once in each generator's order.
 
         Without memory: shuffled steps. With memory: shuffled whole sequences.
         """
@@ -153,7 +156,7 @@ class Rollout:
         content = self._content()
         if has_memory and not self.everything_is_valid:
             content["valid"] = self.fields["valid"]
-        for share in np.array_split(generator.permutation(order), count):
+        for share in chain.from_iterable(np.array_split(own.permutation(order), count) for own in generators):
             yield Minibatch(content, self.first_memory, torch.from_numpy(share).to(self.device), stage_steps)
 
     def examples(self, count: int) -> list[Minibatch]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..batch import Batch
 from ..errors import ExperimentError
 from ..losses.loss import LossOutput
+from .graph_step import GraphStep
 from .minibatch import Minibatch
 from .rollout import Rollout
 from .weights import Weights
@@ -90,8 +91,19 @@ class Gradients:
         self.weights.backward(weighed.total)
         return weighed
 
-    def prepare(self, rollout: Rollout, count: int) -> None:
-        """The stage's first update is about to begin: rollouts like this, in `count` minibatches each."""
+    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
+        """One step down the gradient. Returns what the losses said before it, and the gradient's norm.
+
+        step: what to do with a gradient that was set, given the total and the minibatch's size; gives the norm.
+        """
+        weighed = self(minibatch)
+        return weighed, step(weighed.total, minibatch.size)
+
+    def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
+        """The stage's first update is about to begin: rollouts like this, in `count` minibatches each.
+
+        step: what a graph may do in place of the step of `descend`; None: nothing.
+        """
 
     def of_one_update(self) -> AbstractContextManager[object]:
         """Within this context minibatches of one rollout come, one after the other."""

@@ -57,6 +57,14 @@ class Weights:
         found = dict(zip(self.parameters, gradients, strict=True))
         return [torch.cat([_flat(found[parameter], parameter) for parameter in own]) for own in self._joined]
 
+    def cut(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """Vectors as in `vectors` cut into what each parameter would be."""
+        own = zip(vectors, self._joined, strict=True)
+        found = {
+            parameter: piece for vector, ps in own for parameter, piece in zip(ps, pieces(vector, ps), strict=True)
+        }
+        return [found[parameter] for parameter in self.parameters]
+
     def take(self, vectors: Sequence[Tensor], used: Sequence[bool]) -> None:
         """Set the gradient to what `joined` gave. used: for each parameter, whether it has one."""
         for gradient, vector in zip(self.gradients, vectors, strict=True):

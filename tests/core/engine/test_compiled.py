@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from tests.toys import resolved
 from trainctl import LinearDecay
 from trainctl.core.batch import Batch
+from trainctl.core.builder import Builder
 from trainctl.core.engine.compiled import CompiledGradients
+from trainctl.core.engine.learner import Learner
 from trainctl.core.engine.minibatch import Minibatch
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.weighing import Gradients, WeightedLoss
 from trainctl.core.engine.weights import Weights
 from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.errors import NonFiniteError
 from trainctl.core.model import ActorCriticOutput
 from trainctl.losses import PPO, LossOutput
 from trainctl.models import MLPActorCritic
@@ -128,3 +132,54 @@ def test_a_model_with_memory_is_not_compiled() -> None:
     model = model_of(memory="gru", memory_size=3)
     _, said = compiled(model, PPO(), filled_rollout(torch.zeros(2, 3)))
     assert said == ["not compiled: the update of a model with memory, whose graph has a part for each step"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (optim.Adam, {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+        (optim.AdamW, {"lr": 0.1, "betas": (0.5, 0.9)}),
+    ],
+)
+def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, arguments: dict[str, Any]) -> None:
+    rollout, losses = filled_rollout(), [WeightedLoss("ppo", 2.0, PPO())]
+    settings = resolved(max_grad_norm=0.01, update_repeats=2, num_mini_batch=2)
+    said: list[str] = []
+    found = []
+    for compiles in (True, False):
+        torch.manual_seed(0)
+        learner = Learner(model_of(), Builder(kind, arguments), None, SingleWorker(), seed=1)
+        if compiles:
+            learner.compile(said.append)
+        means = [learner.update(rollout, losses, settings, index, 0) for index in (0, 1)]
+        learner.optimizer.param_groups[0]["lr"] = 0.01  # as a schedule does
+        means.append(learner.update(rollout, losses, settings, 2, 0))
+        learner.step(
+            learner.parameters[0].square().sum(), 1, settings
+        )  # one that no graph makes, with fewer parameters
+        means.append(learner.update(rollout, losses, settings, 3, 0))
+        steps = [int(state["step"]) for state in learner.optimizer.state_dict()["state"].values()]
+        found.append(([parameter.detach().clone() for parameter in learner.parameters], means, steps))
+    (ours, our_means, our_steps), (theirs, their_means, their_steps) = found
+    assert said == ["compiling the update, which takes from a few seconds to a minute"]
+    assert our_steps == their_steps
+    assert max(our_steps) == 17
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    for one, other in zip(our_means, their_means, strict=True):
+        assert one.keys() == other.keys()
+        assert [mean for mean, _ in one.values()] == pytest.approx(
+            [mean for mean, _ in other.values()], rel=1e-2, abs=1e-4
+        )
+
+
+def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_says_what_is_wrong() -> None:
+    learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
+    learner.compile(lambda text: None)
+    rollout, losses = filled_rollout(), [WeightedLoss("ppo", 1.0, PPO())]
+    settings = resolved(update_repeats=1, num_mini_batch=1)
+    learner.update(rollout, losses, settings, 0, 0)
+    before = [parameter.detach().clone() for parameter in learner.parameters]
+    rollout.fields["returns"][0, 0] = math.inf
+    with pytest.raises(NonFiniteError, match="loss = inf"):
+        learner.update(rollout, losses, settings, 1, 0)
+    assert all(torch.equal(now, then) for now, then in zip(learner.parameters, before, strict=True))

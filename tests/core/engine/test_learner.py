@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -47,8 +47,11 @@ class Minibatches:
     def most_minibatches(self, wanted: int) -> int:
         return len(self.parts)
 
-    def minibatches(self, count: int, generator: np.random.Generator, stage_steps: int) -> Iterator[Minibatch]:
-        yield from self.parts
+    def minibatches(
+        self, count: int, generators: Sequence[np.random.Generator], stage_steps: int
+    ) -> Iterator[Minibatch]:
+        for _ in generators:
+            yield from self.parts
 
 
 def _minibatch(batch: Batch) -> Minibatch:

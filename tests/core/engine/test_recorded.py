@@ -164,7 +164,7 @@ def test_steps_that_are_no_data_are_computed_one_by_one() -> None:
     recorded.prepare(rollout, 1)
     rollout.fields["valid"][3:] = False
     rollout.everything_is_valid = False
-    (minibatch,) = rollout.minibatches(1, np.random.default_rng(0), 0)
+    (minibatch,) = rollout.minibatches(1, [np.random.default_rng(0)], 0)
     assert minibatch.batch().valid is not None
     for one, other in zip(numbers(recorded, minibatch), numbers(plain, minibatch), strict=True):
         assert one is not None

@@ -74,7 +74,7 @@ def test_each_step_that_is_data_stands_in_exactly_one_minibatch(
     valid = np.array(data.draw(flags.filter(any))).reshape(num_steps, num_envs)
     rollout = numbered(num_steps, num_envs, valid)
     count = rollout.most_minibatches(wanted)
-    parts = list(rollout.minibatches(count, generator(), 0))
+    parts = list(rollout.minibatches(count, [generator()], 0))
     batches = [part.batch() for part in parts]
     assert len(batches) == min(wanted, valid.sum())
     seen = [number for batch in batches for number in numbers_of(batch)[0].tolist()]
@@ -88,11 +88,11 @@ def test_a_rollout_without_any_data_has_no_minibatches() -> None:
     RewardNormalizer().normalize(rollout, 0.9, SingleWorker())
     rollout.compute_returns(resolved(), SingleWorker())
     assert rollout.steps == rollout.most_minibatches(4) == 0
-    assert list(rollout.minibatches(0, generator(), 0)) == []
+    assert list(rollout.minibatches(0, [generator()], 0)) == []
 
 
 def test_minibatches_of_steps_have_one_time_step_and_neither_memory_nor_mask_of_data() -> None:
-    (batch,) = (part.batch() for part in numbered(3, 2).minibatches(1, generator(), stage_steps=1234))
+    (batch,) = (part.batch() for part in numbered(3, 2).minibatches(1, [generator()], stage_steps=1234))
     assert batch.observations["a"].shape == (1, 6, 2)
     assert (batch.memory, batch.valid, batch.stage_steps) == (None, None, 1234)
 
@@ -100,7 +100,7 @@ def test_minibatches_of_steps_have_one_time_step_and_neither_memory_nor_mask_of_
 @pytest.mark.parametrize(("wanted", "sizes"), [(1, [5]), (2, [3, 2]), (3, [2, 2, 1]), (9, [1, 1, 1, 1, 1])])
 def test_a_model_with_memory_gets_whole_sequences(wanted: int, sizes: list[int]) -> None:
     rollout = numbered(4, 5, memory=True)
-    batches = [part.batch() for part in rollout.minibatches(rollout.most_minibatches(wanted), generator(), 0)]
+    batches = [part.batch() for part in rollout.minibatches(rollout.most_minibatches(wanted), [generator()], 0)]
     assert [batch.actions.shape[1] for batch in batches] == sizes
     environments = []
     for batch in batches:
@@ -116,7 +116,7 @@ def test_a_model_with_memory_gets_whole_sequences(wanted: int, sizes: list[int])
 def test_sequences_keep_the_steps_that_are_no_data_and_mark_them() -> None:
     valid = np.ones((4, 3), bool)
     valid[2, 1] = False
-    (part,) = numbered(4, 3, valid, memory=True).minibatches(1, generator(), 0)
+    (part,) = numbered(4, 3, valid, memory=True).minibatches(1, [generator()], 0)
     batch = part.batch()
     assert batch.valid is not None
     assert numbers_of(batch)[~batch.valid].tolist() == [201]
@@ -124,9 +124,9 @@ def test_sequences_keep_the_steps_that_are_no_data_and_mark_them() -> None:
 
 
 def test_the_expert_is_in_the_batch_only_where_a_stage_asks_for_it() -> None:
-    (without,) = (part.batch() for part in numbered(2, 2).minibatches(1, generator(), 0))
+    (without,) = (part.batch() for part in numbered(2, 2).minibatches(1, [generator()], 0))
     assert (without.expert_actions, without.has_expert, without.teacher_forced) == (None, None, None)
-    (batch,) = (part.batch() for part in numbered(2, 2, expert=True).minibatches(1, generator(), 0))
+    (batch,) = (part.batch() for part in numbered(2, 2, expert=True).minibatches(1, [generator()], 0))
     number = numbers_of(batch)
     assert batch.expert_actions is not None
     assert batch.has_expert is not None
@@ -138,7 +138,7 @@ def test_the_expert_is_in_the_batch_only_where_a_stage_asks_for_it() -> None:
 
 def test_the_order_follows_from_the_generator_alone() -> None:
     def order(seed: int) -> list[int]:
-        (batch,) = (part.batch() for part in numbered(5, 4).minibatches(1, np.random.default_rng(seed), 0))
+        (batch,) = (part.batch() for part in numbered(5, 4).minibatches(1, [np.random.default_rng(seed)], 0))
         return numbers_of(batch)[0].tolist()
 
     assert order(1) == order(1)

@@ -112,7 +112,7 @@ def gradient(columns, group):
     torch.manual_seed(0)
     model = MLPActorCritic(*SPACES, hidden_sizes=(4,))
     weights = Weights(model)
-    minibatch, = rollout.minibatches(1, data, 0)
+    minibatch, = rollout.minibatches(1, [data], 0)
     weighed = Gradients(model, weights, [WeightedLoss("ppo", 1.0, PPO())])(minibatch)
     loss = weights.average(weighed.total, minibatch.size, group)
     return [minibatch.size, loss.item(), torch.cat([p.grad.flatten() for p in weights.parameters]).tolist()]
