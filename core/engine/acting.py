@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -45,6 +46,11 @@ class Actor:
         distribution, memory = self.policy(observations, memory, masks)
         return as_action_distribution(distribution).sample(noise), memory
 
+    def evaluated(self) -> tuple[Tensor, Tensor] | None:
+        """Values (T, N) of this rollout, and log-probabilities of the actions that this actor chose; None: still to be
+        computed."""
+        return None
+
     def _without_values(self, observations: Any, memory: Memory, masks: Tensor) -> tuple[Any, Memory]:
         distribution, _, memory = self.model(observations, memory, masks)
         return distribution, memory
@@ -52,6 +58,8 @@ class Actor:
 
 class RecordedActor(Actor):
     """The same bits sooner: the operations of the first step are recorded and repeated, see `tape.record`.
+
+    A model with memory is asked for the values as well: to go through a rollout step by step once more takes longer.
 
     Only for models that repeat themselves, see `repeats_itself`, on a CPU. What cannot be recorded after all is
     computed as ever.
@@ -65,26 +73,43 @@ class RecordedActor(Actor):
         self._repeat: Repeat | None = None
         self._is_recorded = False
         self._state = [*model.parameters(), *model.buffers()]
+        self._evaluated: list[list[Tensor]] = []  # of the steps so far: values, log-probabilities
+
+    def begin(self, noise: np.ndarray, device: torch.device) -> None:
+        super().begin(noise, device)
+        self._evaluated.clear()
 
     def compute(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> tuple[Tensor, Memory]:
+        seen = [*leaves(observations), *([] if memory is None else [memory]), masks, noise]
         if not self._is_recorded:
-            self._record(observations, memory, masks, noise)
+            self._record(lambda: self._outputs(observations, memory, masks, noise), seen)
         if self._repeat is None:
             return super().compute(observations, memory, masks, noise)
-        actions, *remembered = self._repeat(*self._state, *_tensors(observations, memory, masks, noise))
-        return actions, remembered[0] if remembered else None
+        actions, *others = self._repeat(*self._state, *seen)
+        if not others:
+            return actions, None
+        memory, *evaluated = others
+        self._evaluated.append(evaluated)
+        return actions, memory
 
-    def _record(self, *seen: Any) -> None:
-        def outputs(*inputs: Tensor) -> list[Tensor]:
-            return [output for output in super(RecordedActor, self).compute(*seen) if output is not None]
+    def evaluated(self) -> tuple[Tensor, Tensor] | None:
+        if not self._evaluated:
+            return None
+        values, log_probs = zip(*self._evaluated, strict=True)
+        return torch.cat(values), torch.cat(log_probs)
 
+    def _outputs(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
+        """The actions; for a model with memory also the memory after them, the values, the log-probabilities."""
+        if memory is None:
+            return [super().compute(observations, memory, masks, noise)[0]]
+        distribution, values, after = self.model(observations, memory, masks)
+        actions = as_action_distribution(distribution).sample(noise)
+        return [actions, after, values, as_action_distribution(distribution).log_prob(actions)]
+
+    def _record(self, outputs: Callable[[], list[Tensor]], seen: list[Tensor]) -> None:
         self._is_recorded = True
         with contextlib.suppress(NotRepeatable), untouched_global_random_state(), self.rewritten:
-            self._repeat = record(outputs, [*self._state, *_tensors(*seen)])
-
-
-def _tensors(observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
-    return [*leaves(observations), *([] if memory is None else [memory]), masks, noise]
+            self._repeat = record(lambda *inputs: outputs(), [*self._state, *seen])
 
 
 class NumpyActor(Actor):

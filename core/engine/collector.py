@@ -244,8 +244,9 @@ class RolloutCollector:
     def _evaluate(self, rollout: Rollout, finals: list[FinalObservation]) -> None:
         """Values and log-probabilities of the whole rollout at once: the parameters have not moved since."""
         fields = rollout.fields
+        known = None if self._needs_expert else self.actor.evaluated()  # an expert's actions are not the actor's
         evaluate = self._evaluate_steps if rollout.first_memory is None else self._evaluate_sequences
-        fields["values"], fields["log_probs"] = evaluate(rollout)
+        fields["values"], fields["log_probs"] = known or evaluate(rollout)
         fields["bootstrap_value"] = self.model(rollout.step_observations[-1], self.memory, rollout.step_masks[-1])[1][0]
         fields["final_values"] = torch.zeros_like(fields["values"])
         if finals:

@@ -67,6 +67,34 @@ def test_a_recorded_actor_takes_the_same_actions(model: Any, space: Any, action:
     assert recorded._repeat is not None
 
 
+@pytest.mark.parametrize("action", [CHOICE, FORCE])
+def test_a_recorded_actor_with_memory_evaluates_its_actions(action: Any) -> None:
+    torch.manual_seed(0)
+    model = MLPActorCritic(VECTOR, action, memory="gru", memory_size=4)
+    rollout, noise = rollout_in(VECTOR, action)
+    actor = actor_of(model, ENVIRONMENTS, CPU)
+    assert actor.evaluated() is None
+    for _ in range(2):
+        found = acted(actor, model, rollout, noise)
+        evaluated = actor.evaluated()
+        assert evaluated is not None
+        observations, masks = rollout.observations[:STEPS], rollout.masks[:STEPS]
+        distribution, values, _ = model(observations, model.initial_memory(ENVIRONMENTS), masks)
+        torch.testing.assert_close(evaluated[0], values)
+        torch.testing.assert_close(evaluated[1], distribution.log_prob(torch.tensor(found[::2])))
+
+
+def test_a_recorded_actor_without_memory_leaves_the_values_to_one_batch() -> None:
+    model = CNNActorCritic(IMAGE, CHOICE)
+    rollout, noise = rollout_in(IMAGE, CHOICE)
+    actor, plain = actor_of(model, ENVIRONMENTS, CPU), Actor(model)
+    with torch.inference_mode():
+        actor.begin(noise, CPU)
+        actor.act(rollout, 0, None)
+    assert actor.evaluated() is None
+    assert plain.evaluated() is None
+
+
 class Own(nn.Module):
     """A user's model, of which nobody knows what it does."""
 
