@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from .errors import ExperimentError
+
+if TYPE_CHECKING:
+    from .babyai_bot import Bot
 
 _WORDS = """
     a after an and at avoid ball behind blue box door end fetch find floor from front get go goal green grey hallway in
@@ -125,10 +128,13 @@ class BabyAIExpert(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"BabyAIExpert plays the levels of BabyAI; {env} is none",
                 'its ids begin with "BabyAI-"; for others write a wrapper with a method expert_action()',
             )
+        from .babyai_bot import Eyes
+
+        self._eyes = Eyes(env)
         self._forget()
 
     def _forget(self) -> None:
-        self._bot: Any = None
+        self._bot: Bot | None = None
         self._gave_up = False
         self._advice: int | None = None
         self._taken: list[Any] = []  # since the bot was asked
@@ -148,30 +154,16 @@ class BabyAIExpert(gymnasium.Wrapper[Any, Any, Any, Any]):
         """What the bot would do now, or None where it has given up."""
         if not self._gave_up and (self._bot is None or self._taken):
             try:
-                self._advice = int(self._ask())
+                self._advice = self._ask()
             except Exception:  # assertions, missing objects, opened boxes: whatever it is, the bot is at its wits' end
                 self._gave_up, self._advice = True, None
         return self._advice
 
-    def _ask(self) -> Any:
-        from minigrid.utils.baby_ai_bot import BabyAIBot
+    def _ask(self) -> int:
+        from .babyai_bot import Bot
 
         taken, self._taken = self._taken, []
         if self._bot is not None and len(taken) == 1:
-            self._bot.stack.additions = 0
-            return self._bot.replan(taken[0])
-        self._bot = BabyAIBot(self.env)  # type: ignore[no-untyped-call]
-        self._bot.stack = _Plan(self._bot.stack)
-        return self._bot.replan()
-
-
-class _Plan(list[Any]):
-    """The bot's stack of subgoals, with an end to it: some states make the bot add subgoals forever."""
-
-    additions = 0
-
-    def append(self, subgoal: Any) -> None:
-        self.additions += 1
-        if self.additions > 200:
-            raise RecursionError("the bot thinks in circles")
-        super().append(subgoal)
+            return self._bot.advice(taken[0])
+        self._bot = Bot(self.env, self._eyes)
+        return self._bot.advice()

@@ -112,6 +112,7 @@ HOUSE: list[tuple[str, list[str]]] = [
         "the words of an experiment",
         [
             "core/__init__",
+            "core/babyai_bot",
             "core/batch",
             "core/builder",
             "core/checks",
