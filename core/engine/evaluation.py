@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import nn
 
 from ..distributions import as_action_distribution, number_of_parameters, sampling_noise
 from ..experiment import EnvironmentSource
-from ..tree import map_tree
+from ..models.numpy_policy import NumpyPolicy
+from ..tree import Tree, map_tree
 from .acting import Actor
 from .collector import initial_memory
 from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
@@ -53,53 +54,76 @@ def evaluate(
         environments = build_environments(environment, range(num_envs), seed, "evaluation")
         was_training = model.training
         try:
-            return _play(model.eval(), environments, episodes, seed, device, deterministic, stop_requested)
+            kind = _NumpyPlayer if NumpyPolicy.fits(model, num_envs) else _Player
+            player = kind(model.eval(), environments, seed, device, deterministic)
+            return _play(player, environments, episodes, stop_requested)
         finally:
             model.train(was_training)
             environments.close()
 
 
-@torch.inference_mode()
+class _Player:
+    """Chooses an action for each of n environments, and remembers what the model does."""
+
+    def __init__(
+        self, model: nn.Module, environments: Environments, seed: int, device: torch.device, deterministic: bool
+    ) -> None:
+        self.space, self.n = environments.action_space, environments.num_envs
+        self.policy, self.device, self.deterministic = Actor(model).policy, device, deterministic
+        self.noise = stream(seed, "evaluation actions")
+        self.memory = initial_memory(model, self.n, device)
+
+    @torch.inference_mode()
+    def __call__(self, observations: Tree, masks: np.ndarray) -> np.ndarray:
+        """observations: tree of (n, …); masks: (n,). Actions (n, …)."""
+        shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(self.device), observations)
+        found, self.memory = self.policy(shown, self.memory, torch.from_numpy(masks[None]).to(self.device))
+        distribution = as_action_distribution(found)
+        if self.deterministic:
+            return distribution.mode()[0].numpy(force=True)
+        return distribution.sample(torch.from_numpy(self.draw()[None]).to(self.device))[0].numpy(force=True)
+
+    def draw(self) -> np.ndarray:
+        """Noise (n, …) for one step."""
+        return sampling_noise(self.space, self.noise, self.n).reshape(self.n, -1)
+
+
+class _NumpyPlayer(_Player):
+    """The same for a small network on a CPU, which acts here as it does in the training."""
+
+    def __init__(self, model: Any, environments: Environments, seed: int, device: torch.device, deterministic: bool):
+        super().__init__(model, environments, seed, device, deterministic)
+        self.numpy_policy = NumpyPolicy(model)
+        self.none = np.zeros((self.n, number_of_parameters(self.space)), np.float32)
+
+    def __call__(self, observations: Tree, masks: np.ndarray) -> np.ndarray:
+        return self.numpy_policy(observations, self.none if self.deterministic else self.draw())
+
+
 def _play(
-    model: nn.Module,
-    environments: Environments,
-    episodes: int,
-    seed: int,
-    device: torch.device,
-    deterministic: bool,
-    stop_requested: Callable[[], bool],
+    player: _Player, environments: Environments, episodes: int, stop_requested: Callable[[], bool]
 ) -> list[Episode]:
     n = environments.num_envs
     # each environment has its own number of episodes to play: taking the first to finish would favour short ones
     left = np.array([episodes // n + (index < episodes % n) for index in range(n)])
     observations = allocate(observation_layout(environments.observation_space), n)
     row = Row(np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), np.ones(n, bool), observations)
-    act, policy = to_environment(environments.action_space), Actor(model).policy
-    noise = stream(seed, "evaluation actions")
-    shape = (1, n, number_of_parameters(environments.action_space))
-    memory = initial_memory(model, n, device)
-    masks = torch.zeros(1, n, device=device)
+    act = to_environment(environments.action_space)
+    masks = np.zeros(n, np.float32)
     played: list[Episode] = []
     failures, steps = FailureBudget(), 0
     environments.reset(observations)
     while left.any():
         if stop_requested():
             raise EvaluationStopped
-        shown = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(device), observations)
-        distribution, memory = policy(shown, memory, masks)
-        distribution = as_action_distribution(distribution)
-        if deterministic:
-            actions = distribution.mode()
-        else:
-            draw = sampling_noise(environments.action_space, noise, n).reshape(shape)
-            actions = distribution.sample(torch.from_numpy(draw).to(device))
+        actions = act(player(observations, masks))
         row.terminated[:], row.truncated[:], row.valid[:] = False, False, True
-        ends = environments.step(act(actions[0].numpy(force=True)), row)
-        masks = torch.from_numpy(row.valid[None].astype(np.float32)).to(device)
+        ends = environments.step(actions, row)
+        masks = row.valid.astype(np.float32)
         steps += n
         failures.note((failure for end in ends for failure in end.failures), steps)
         for end in ends:
-            masks[0, end.environment] = 0.0
+            masks[end.environment] = 0.0
             if end.episode is not None and left[end.environment] > 0:
                 left[end.environment] -= 1
                 played.append(end.episode)
