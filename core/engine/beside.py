@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import os
 import signal
 import sys
@@ -10,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import IO, NoReturn, TextIO
 
 import numpy as np
 import torch
@@ -32,22 +34,24 @@ class Beside:
     * work: nobody asks it to stop in the child, but each time that it looks it shows that it does not hang.
     * timeout: seconds without a look after which it hangs.
 
-    Where this process cannot be forked (it uses a GPU) there is no child, and no result.
+    Where this process cannot be forked (it uses a GPU, or there is no more memory) there is no child, and no result.
     """
 
     def __init__(self, work: Work, timeout: float) -> None:
         self._timeout = timeout
         self._last_look = shared_array((1,), np.dtype(np.float64))
         self._last_look[0] = time.monotonic()
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 closed by `close` and `result`; a pipe holds too little
-        self._has_result = False
-        self._child = _fork(lambda: self._compute(work))
+        self._file: IO[bytes] = io.BytesIO()
+        self._child, self._has_result = 0, False
+        with contextlib.suppress(OSError):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 closed below; a pipe would hold too little
+            self._child = _fork(lambda: self._compute(work))
 
     @property
     def is_done(self) -> bool:
         """Whether `result` has nothing to wait for. A child that hangs is killed."""
         if self._child:
-            ended, status = os.waitpid(self._child, os.WNOHANG)
+            ended, status = self._wait(os.WNOHANG)
             if ended:
                 self._child, self._has_result = 0, status == 0
             elif time.monotonic() - self._last_look[0] > self._timeout:
@@ -74,10 +78,17 @@ class Beside:
     def close(self) -> None:
         """End the child, whatever it is doing; there is no result then."""
         if self._child:
-            os.kill(self._child, signal.SIGKILL)
-            os.waitpid(self._child, 0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+            self._wait(0)
         self._child = 0
         self._file.close()
+
+    def _wait(self, options: int) -> tuple[int, int]:
+        try:
+            return os.waitpid(self._child, options)
+        except ChildProcessError:  # somebody had the system do it for all children
+            return self._child, 1
 
     def _compute(self, work: Work) -> None:
         self._file.write(work(self._look))
@@ -89,17 +100,17 @@ class Beside:
 
 
 def _fork(action: Callable[[], None]) -> int:
-    """The process id of a child that does this and ends, with 0 if nothing was raised; 0 where there can be none."""
+    """The process id of a child that does this and ends, with 0 if nothing was raised; 0 where there can be none.
+
+    Raises `OSError` where there is no room for another process.
+    """
     if not hasattr(os, "fork") or torch.cuda.is_initialized():
         return 0
     parent, tie = os.getpid(), signalled_with_parent(signal.SIGKILL)
-    try:
-        with warnings.catch_warnings():
-            # of locks that other threads hold at this moment; the child takes care not to need them
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-    except OSError:  # no more memory, or processes
-        return 0
+    with warnings.catch_warnings():
+        # of locks that other threads hold at this moment; the child takes care not to need them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _be_a_child(action, parent, tie)
     return child

@@ -129,6 +129,14 @@ def test_it_needs_no_lock_that_a_thread_holds_at_this_moment(monkeypatch: pytest
     assert beside.result(never) == b"1"
 
 
+def test_where_there_is_no_room_for_a_process_there_is_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert Beside(lambda stop_requested: b"7", timeout=60).result(never) is None
+
+
 def test_a_process_that_uses_a_gpu_has_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     beside = Beside(lambda stop_requested: b"7", timeout=60)
