@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -56,6 +57,13 @@ class Batch:
     def size(self) -> int:
         """How many steps are data."""
         return self.actions.shape[0] * self.actions.shape[1] if self.valid is None else int(self.valid.sum())
+
+    def scheduled(self, function: Callable[[int], float]) -> float | Tensor:
+        """function(stage_steps): a number, or where a recording of the loss takes it as an input a scalar of float64.
+
+        A loss that asks here and never for `stage_steps` can be recorded, which makes learning faster.
+        """
+        return float(function(self.stage_steps))
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values (T, B) over the steps that are data; 0 if there are none."""

@@ -95,6 +95,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/rollout",
             "core/engine/run_directory",
             "core/engine/schedule",
+            "core/engine/scheduled",
             "core/engine/film",
             "core/engine/run_statistics",
             "core/engine/seeding",

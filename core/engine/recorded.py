@@ -12,8 +12,9 @@ from torch.func import functional_call
 
 from ..tree import flatten, unflatten
 from .graph_step import GraphStep
-from .minibatch import Minibatch
+from .minibatch import Minibatch, taken
 from .rollout import Rollout
+from .scheduled import ScheduledBatch, Schedules
 from .seeding import untouched_global_random_state
 from .tape import NotRepeatable, Repeat, record
 from .weighing import Gradients, Weighed, WeightedLoss, weigh
@@ -32,7 +33,7 @@ def repeats_itself(model: nn.Module, losses: Sequence[WeightedLoss]) -> bool:
     """
     parts: list[Any] = [*model.modules(), *(item.loss for item in losses)]
     hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    return not hooks and all(_is_known(type(part)) and not getattr(part, "depends_on_steps", False) for part in parts)
+    return not hooks and all(_is_known(type(part)) for part in parts)
 
 
 def _is_known(kind: type) -> bool:
@@ -65,7 +66,8 @@ class RecordedGradients(Gradients):
         recording = self._recordings.get(len(minibatch.index))
         if recording is None or "valid" in minibatch.content:
             return super().__call__(minibatch)
-        *gradients, numbers = recording.repeat(*recording.state, *_tensors(minibatch).values())
+        scheduled = recording.schedules.at(minibatch.stage_steps)
+        *gradients, numbers = recording.repeat(*recording.state, *_tensors(minibatch).values(), *scheduled)
         self.weights.take(gradients, recording.used)
         return Weighed.of_vector(numbers, recording.values, recording.tags)
 
@@ -80,6 +82,7 @@ class _Recording:
 
     repeat: Repeat
     state: list[Tensor]
+    schedules: Schedules
     used: list[bool]
     values: list[str]
     tags: list[str]
@@ -87,21 +90,24 @@ class _Recording:
 
 def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
     state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    seen = _tensors(example)
+    seen, schedules = _tensors(example), Schedules()
     names, found = list(state), dict[str, Any]()
 
     def outputs(*inputs: Tensor) -> list[Tensor]:
         own = dict(zip(names, inputs, strict=False))
-        like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=True)))
-        minibatch = Minibatch(**{"first_memory": None, **like_example}, stage_steps=0)
-        weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, minibatch.batch())
+        like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=False)))
+        content = taken(**{"first_memory": None, **like_example})
+        batch = ScheduledBatch(stage_steps=0, schedules=schedules, **content)
+        weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
         gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)
         found.update(used=[one is not None for one in gradients], values=list(weighed.values), tags=list(weighed.tags))
         return [*weights.joined(gradients), weighed.vector()]
 
     own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
-    return _Recording(record(outputs, [*own, *seen.values()]), list(state.values()), **found)
+    outputs(*own, *seen.values())  # finds what is scheduled
+    repeat = record(outputs, [*own, *seen.values(), *schedules.tensors])
+    return _Recording(repeat, list(state.values()), schedules, **found)
 
 
 def _tensors(minibatch: Minibatch) -> dict[str, Tensor]:

@@ -18,23 +18,23 @@ from ..settings import number_fault
 from .loss import LossOutput
 
 
-def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float | Tensor) -> Tensor:
     """PPO's objective for each sample, to be minimised (Schulman et al. 2017, equation 7, negated).
 
     ratio: π_new(a|s) / π_old(a|s); advantages: of the same shape. Returns that shape.
     """
     gain = advantages * ratio
     with torch.no_grad():  # the minimum of both, without the many operations that torch.minimum and clamp need backward
-        clipped = advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
+        clipped = advantages * ratio.clamp(1 - clip_range, 1 + clip_range)  # type: ignore[arg-type]
     return -torch.where(clipped < gain, clipped, gain)
 
 
-def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
+def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | Tensor) -> Tensor:
     """Half the squared error of the value, the larger of clipped and not (as in OpenAI's baselines `ppo2`).
 
     All of one shape. The clipped value stays within clip_range of the value at collection time.
     """
-    clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)  # type: ignore[arg-type]
     return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
 
 
@@ -70,14 +70,9 @@ class PPO:
             entropy_coefficient=number_fault("entropy_coefficient", self.entropy_coefficient, False, 0, math.inf, True),
         )
 
-    @property
-    def depends_on_steps(self) -> bool:
-        """Whether the same batch gives another loss at another time."""
-        return self.clip_decay is not None
-
     def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
         distribution = as_action_distribution(output.distribution)
-        clip_range = self.clip_range * (self.clip_decay(batch.stage_steps) if self.clip_decay else 1.0)
+        clip_range = self.clip_range * (batch.scheduled(self.clip_decay) if self.clip_decay else 1.0)
         log_ratio = distribution.log_prob(batch.actions) - batch.log_probs
         ratio = log_ratio.exp()
         advantages = batch.normalized_advantages if self.normalize_advantage else batch.advantages

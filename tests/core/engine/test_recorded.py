@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from torch import Tensor, nn
 
 from tests.toys import resolved
 from trainctl import LinearDecay
+from trainctl.core.batch import Batch
 from trainctl.core.engine.minibatch import Minibatch
 from trainctl.core.engine.recorded import RecordedGradients, repeats_itself
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.weighing import Gradients, WeightedLoss
 from trainctl.core.engine.weights import Weights
 from trainctl.core.engine.workers import SingleWorker
-from trainctl.losses import A2C, PPO, Imitation
+from trainctl.core.model import ActorCriticOutput
+from trainctl.losses import A2C, PPO, Imitation, LossOutput
 from trainctl.models import CNNActorCritic, MiniGridActorCritic, MLPActorCritic
 
 VECTOR, IMAGE = spaces.Box(-1, 1, (3,)), spaces.Box(0, 255, (1, 36, 36), "uint8")
@@ -84,7 +87,7 @@ def test_recorded_gradients_are_the_same_bits(kind: str, actions: Any) -> None:
     torch.manual_seed(0)
     model = MODELS[kind](actions)
     losses = [
-        WeightedLoss("ppo", 1.0, PPO()),
+        WeightedLoss("ppo", 1.0, PPO(clip_decay=LinearDecay(1000), clip_value=True)),
         WeightedLoss("a2c", 0.5, A2C()),
         WeightedLoss("imitation", 2.0, Imitation()),
     ]
@@ -98,7 +101,7 @@ def test_recorded_gradients_are_the_same_bits(kind: str, actions: Any) -> None:
         weights.vectors[0].add_(0.01)
         for buffer in filter(torch.is_floating_point, model.buffers()):
             buffer.add_(1)
-    for minibatch in another.examples(2):
+    for minibatch in (replace(example, stage_steps=steps) for example in another.examples(2) for steps in (900, 950)):
         own, expected = numbers(recorded, minibatch), numbers(plain, minibatch)
         for one, other in zip(own, expected, strict=True):
             assert (one is None) == (other is None)
@@ -133,7 +136,6 @@ def with_a_hook() -> MLPActorCritic:
     ("model", "loss", "expected"),
     [
         (MLPActorCritic(VECTOR, CHOICE), PPO(), True),
-        (MLPActorCritic(VECTOR, CHOICE), PPO(clip_decay=LinearDecay(1000)), False),
         (MLPActorCritic(VECTOR, CHOICE), Counting(), False),
         (nn.Sequential(nn.Linear(1, 1), Own()), PPO(), False),
         (nn.Sequential(nn.Linear(1, 1), Promised()), PPO(), True),
@@ -143,7 +145,6 @@ def with_a_hook() -> MLPActorCritic:
     ],
     ids=[
         "ours",
-        "depends on the steps",
         "a user's loss",
         "a user's module",
         "promised",
@@ -154,6 +155,23 @@ def with_a_hook() -> MLPActorCritic:
 )
 def test_only_what_is_known_to_repeat_itself_is_recorded(model: nn.Module, loss: Any, expected: bool) -> None:
     assert repeats_itself(model, [WeightedLoss("loss", 1.0, loss)]) is expected
+
+
+class ByItself(PPO):
+    """A user's loss that promises to repeat itself, and asks how far the stage is."""
+
+    repeats_itself = True
+
+    def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
+        return PPO(clip_range=0.1 if batch.stage_steps < 500 else 0.2)(batch, output)
+
+
+def test_a_loss_that_asks_for_the_steps_of_the_stage_is_computed_step_by_step() -> None:
+    model = MLPActorCritic(VECTOR, CHOICE, hidden_sizes=(4,))
+    weights, losses = Weights(model), [WeightedLoss("own", 1.0, ByItself())]
+    recorded = RecordedGradients(model, weights, losses)
+    recorded.prepare(rollout_in(VECTOR, CHOICE, None, seed=0), 1)
+    assert not recorded._recordings
 
 
 def test_steps_that_are_no_data_are_computed_one_by_one() -> None:
