@@ -220,6 +220,21 @@ def test_with_every_it_has_its_own_rhythm_and_each_stages_end(tmp_path: Path) ->
     assert list(validations(train(tmp_path, "never", save="none"))) == []
 
 
+def test_it_has_the_time_of_a_whole_interval_but_never_longer_than_to_the_next_one(tmp_path: Path) -> None:
+    outcome = train(tmp_path, every=300, save=-1, num_steps=25)
+    assert [(line["kind"], line["total_steps"]) for line in metrics(outcome)] == [
+        ("train", 200),
+        ("train", 400),
+        ("valid", 300),  # before the next one begins, at the stage's end
+        ("valid", 400),
+        ("train", 600),
+        ("train", 800),
+        ("valid", 700),  # it had all of the interval from 800 to 1000
+        ("train", 1000),
+        ("valid", 1000),
+    ]
+
+
 def test_a_criterion_on_validation_without_any_is_refused(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(EXPERIMENT.replace(" if validate else None\n    return", "\n    return"))
     with pytest.raises(ExperimentError, match="waits for 'valid/return', but the experiment has no validation"):
