@@ -45,7 +45,7 @@ class CompiledGradients(RecordedGradients):
         super().__init__(model, weights, losses)
         self.say = say
         self._step: GraphStep | None = None
-        self._compiled: dict[int, Callable[..., list[Tensor]]] = {}  # by the number of steps
+        self._compiled: dict[int, Callable[..., list[Tensor]]] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if rollout.first_memory is not None:

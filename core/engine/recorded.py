@@ -50,7 +50,7 @@ class RecordedGradients(Gradients):
 
     def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
         super().__init__(model, weights, losses)
-        self._recordings: dict[Any, _Recording] = {}
+        self._recordings: dict[int, _Recording] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if self.weights.vectors[0].device.type != "cpu" or not repeats_itself(self.model, self.losses):
