@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from ..batch import Batch
 from ..tree import Tree
 from .graph_step import GraphStep
 from .minibatch import Minibatch, taken
 from .products import SmallConvolutionsAsProducts
 from .recorded import RecordedGradients
 from .rollout import Rollout
+from .scheduled import ScheduledBatch, Schedules
 from .seeding import untouched_global_random_state
+from .tape import NotRepeatable
 from .weighing import Weighed, WeightedLoss, weigh
 from .weights import Weights
 
@@ -55,9 +56,8 @@ class CompiledGradients(RecordedGradients):
             return
         examples = rollout.examples(count)
         with untouched_global_random_state():
-            try:
-                weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
-            except DependsOnSteps:
+            weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
+            if weighed is None:
                 self.say("not compiled: the update with a loss that depends on the steps of the stage")
                 super().prepare(rollout, count)
                 return
@@ -75,11 +75,15 @@ class CompiledGradients(RecordedGradients):
                 self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
                 super().prepare(rollout, count)
 
-    def _step_by_step(self, example: Minibatch) -> Weighed:
-        content = taken(example.content, example.first_memory, example.index)
-        weighed = weigh(self.model, self.losses, BatchWithoutSteps(stage_steps=0, **content))
+    def _step_by_step(self, example: Minibatch) -> Weighed | None:
+        """None: a loss asked for the steps of the stage, which a graph would repeat for ever."""
+        content, schedules = taken(example.content, example.first_memory, example.index), Schedules()
+        try:
+            weighed = weigh(self.model, self.losses, ScheduledBatch(stage_steps=0, schedules=schedules, **content))
+        except NotRepeatable:
+            return None
         self.weights.backward(weighed.total)
-        return weighed
+        return None if schedules.tensors else weighed
 
     def _compile(self, examples: Sequence[Minibatch]) -> Callable[..., list[Tensor]]:
         torch.compiler.reset()  # the graphs of other stages
@@ -137,18 +141,3 @@ class CompiledGradients(RecordedGradients):
         found = iter(gradients)
         joined = self.weights.joined([next(found) if is_used else None for is_used in self._used])
         return [*joined, numbers] if self._step is None else [numbers, self._step(state, joined[0], numbers[0])]
-
-
-class DependsOnSteps(Exception):  # noqa: N818 no error: a graph only cannot follow
-    """A loss asked for the steps of the stage."""
-
-
-class BatchWithoutSteps(Batch):
-    """Does not say how many steps the stage has taken, which a graph would repeat for ever."""
-
-    __slots__ = ()
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "stage_steps":
-            raise DependsOnSteps
-        return super().__getattribute__(name)

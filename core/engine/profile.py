@@ -25,6 +25,7 @@ STEP_BY_STEP = ((weighing, "weigh", "forward, losses"), (Weights, "backward", "b
 AT_ONCE = (
     (RecordedGradients, "__call__", "forward and backward"),
     (CompiledGradients, "__call__", "forward and backward"),
+    (CompiledGradients, "descend", "forward, backward, step"),
 )
 
 

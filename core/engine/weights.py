@@ -24,8 +24,9 @@ class Weights:
         kinds = dict.fromkeys((parameter.dtype, parameter.device) for parameter in self.parameters)
         self.vectors, self.gradients = list[Tensor](), list[Tensor]()
         self._pieces: dict[nn.Parameter, Tensor] = {}  # of the gradients
-        self._joined = [[p for p in self.parameters if (p.dtype, p.device) == kind] for kind in kinds]
-        for own in self._joined:
+        # the parameters in each of `vectors`
+        self._of_vector = [[p for p in self.parameters if (p.dtype, p.device) == kind] for kind in kinds]
+        for own in self._of_vector:
             self._join(own)
 
     def _join(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -55,11 +56,11 @@ class Weights:
     def joined(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """The gradient as one vector for each of `vectors`, from that of each parameter: zeros for None."""
         found = dict(zip(self.parameters, gradients, strict=True))
-        return [torch.cat([_flat(found[parameter], parameter) for parameter in own]) for own in self._joined]
+        return [torch.cat([_flat(found[parameter], parameter) for parameter in own]) for own in self._of_vector]
 
     def cut(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """Vectors as in `vectors` cut into what each parameter would be."""
-        own = zip(vectors, self._joined, strict=True)
+        own = zip(vectors, self._of_vector, strict=True)
         found = {
             parameter: piece for vector, ps in own for parameter, piece in zip(ps, pieces(vector, ps), strict=True)
         }

@@ -37,6 +37,13 @@ def test_a_profile_shows_where_the_time_went_and_changes_no_bit(tmp_path: Path) 
     assert {"environment", "forward and backward"} <= {event["name"] for event in events}
 
 
+def test_a_profile_of_compiled_updates_shows_the_graph(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(EXPERIMENT)
+    options = RunOptions(tmp_path / "small.py", runs_dir=tmp_path / "runs", compile=True, profile=2)
+    table = (start(options, NoDisplay(), ["test"]).run / "profile.txt").read_text()
+    assert "forward, backward, step" in table
+
+
 def test_a_run_that_ends_too_soon_says_that_there_is_no_profile(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(EXPERIMENT)
     said: list[str] = []
