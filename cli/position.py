@@ -37,6 +37,7 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
         "share": 1.0 if finished else _share(progress, experiment),
         "threads": record["threads"],
         "compile": record.get("compile", False),
+        "bfloat16": record.get("bfloat16", False),
     }
 
 
@@ -51,7 +52,8 @@ def position_line(position: dict[str, Any], stages: int) -> str:
     drawn = "" if share is None else f"{bar(share, 20)} {share:.0%}  "
     last = position["checkpoint"] or "none yet"
     threads = f"learning with {position['threads']} thread{'s' if position['threads'] > 1 else ''}"
-    how = f"{threads}, compiled" if position["compile"] else threads
+    ways = [word for name, word in (("compile", "compiled"), ("bfloat16", "in bfloat16")) if position[name]]
+    how = ", ".join([threads, *ways])
     return f"{drawn}{where}, {position['total_steps']:,} steps, checkpoint {last}\n{how}"
 
 

@@ -66,6 +66,9 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the update: faster after some seconds; rounds differently.")
     ] = False,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Learn in bfloat16: faster for large networks; rounds more.")
+    ] = False,
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Show where the time of N rollouts goes.", show_default=False)
     ] = 0,
@@ -102,6 +105,7 @@ def run(
         words += ["--device", device, "--nproc", str(nproc), "--max-restarts", str(max_restarts)]
         words += ["--deterministic"] if deterministic else []
         words += ["--compile"] if compiled else []
+        words += ["--bfloat16"] if bfloat16 else []
         words += ["--keep", str(keep)] if keep is not None else []
         words += ["--wandb", wandb.value] if wandb is not None else []
         words += ["--histograms"] if histograms else []
@@ -128,6 +132,7 @@ def run(
             device=device,
             deterministic=deterministic,
             compile=compiled,
+            bfloat16=bfloat16,
             profile=profile,
             name=name,
             runs_dir=runs_dir,

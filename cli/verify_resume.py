@@ -43,6 +43,7 @@ def verify_resume(
     ] = None,
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Learn in bfloat16, as with `run`.")] = False,
     nproc: Nproc = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -66,6 +67,7 @@ def verify_resume(
         seed=seed,
         device=device,
         deterministic=deterministic,
+        bfloat16=bfloat16,
         fleet=Fleet(nproc, max_restarts=0),
     )
     points = [point.strip() for text in at for point in text.split(",")] or list(POINTS)

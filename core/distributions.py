@@ -44,7 +44,7 @@ class Categorical(ActionDistribution):
     """One of n actions. logits: (…, n), not necessarily normalised, -inf for what is ruled out. Actions: (…) int64."""
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
+        self.logits = _at_least_float32(logits)
         self._log_probs: Tensor | None = None
 
     @property
@@ -100,7 +100,7 @@ class DiagonalGaussian(ActionDistribution):
     """
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
-        self.mean = mean
+        self.mean = _at_least_float32(mean)
         self.log_std = log_std
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -120,6 +120,11 @@ class DiagonalGaussian(ActionDistribution):
     def _sum_of_log_stds(self) -> Tensor:
         """Over the components, before anything is repeated for each element: broadcastable to (…)."""
         return self.log_std.expand(*self.log_std.shape[:-1], self.mean.shape[-1]).sum(dim=-1)
+
+
+def _at_least_float32(numbers: Tensor) -> Tensor:
+    """bfloat16, as autocast makes it, has too few digits for probabilities."""
+    return numbers.float() if numbers.dtype == torch.bfloat16 else numbers
 
 
 class TorchDistribution(ActionDistribution):

@@ -86,6 +86,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/minibatch",
             "core/engine/options",
             "core/engine/origin",
+            "core/engine/precision",
             "core/engine/products",
             "core/engine/progress",
             "core/engine/reporting",

@@ -13,6 +13,7 @@ from .checkpoint import newest_valid
 from .early_stopping import StageCriterion
 from .non_finite import FailedUpdate, write_dump
 from .options import Outcome
+from .precision import is_slow_in_bfloat16, learn_in_bfloat16
 from .profile import profiled
 from .progress import Progress
 from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
@@ -83,6 +84,10 @@ def train(
 def compute_as(record: dict[str, Any], trainer: Trainer, say: Callable[[str], None]) -> None:
     """Compute in the way that `run.json` says, on which the bits depend."""
     trainer.learner.threads = trainer.collector.threads = record["threads"]
+    if record.get("bfloat16"):
+        learn_in_bfloat16(trainer.model)
+        if is_slow_in_bfloat16(trainer.device):
+            say("--bfloat16 makes learning slower here: this processor has no AVX-512")
     if record.get("compile"):
         trainer.learner.compile(say)
         trainer.collector.compile()

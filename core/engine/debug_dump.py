@@ -24,6 +24,7 @@ from .checkpoint_content import decode_model
 from .environments import build_environments
 from .from_checkpoint import load_run
 from .non_finite import BATCH, DUMP, MODEL, OFF_POLICY, count_bad
+from .precision import learn_in_bfloat16
 from .run_directory import RunDirectory
 
 
@@ -42,10 +43,13 @@ def repeat_update(path: Path) -> Repeated:
     """
     directory = _dump_in(path)
     about = json.loads((directory / DUMP).read_text("utf-8"))
-    experiment = load_run(RunDirectory.of_checkpoint(directory)).experiment
+    run = RunDirectory.of_checkpoint(directory)
+    experiment = load_run(run).experiment
     stage = experiment.pipeline.pipeline_stages[about["stage_index"]]
     tensors = decode_model((directory / BATCH).read_bytes(), BATCH)
     model = _model(experiment, about["stage_index"], directory)
+    if run.read_run().get("bfloat16"):
+        learn_in_bfloat16(model)
     losses = _losses(experiment, stage, about, model, tensors)
     origin = f"stage {about['stage']!r} after {about['total_steps']:,} steps, {about['kind']}, {directory}"
     findings = [f"the batch's {name}: {_share(tensor)}" for name, tensor in tensors.items() if count_bad(tensor)]

@@ -130,6 +130,7 @@ def _fill(
         device=options.device,
         deterministic=options.deterministic,
         compile=options.compile,
+        bfloat16=options.bfloat16,
         threads=threads,
         init_from=None if options.init_from is None else str(checkpoint_at(options.init_from).path.resolve()),
         adjustments=options.adjustments.to_json(),

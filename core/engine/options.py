@@ -17,6 +17,7 @@ class RunOptions:
 
     * experiment: the file. settings: `--set` as name -> text.
     * seed: whole number ≥ 0. device, deterministic: see `device.prepare`. compile: see `CompiledGradients`.
+    * bfloat16: see `learn_in_bfloat16`.
     * profile: how many rollouts to profile, see `profiled`.
     * name: of the run directory; None: made up. runs_dir: where run directories are.
     * init_from: a run or checkpoint whose weights the model begins with; None: fresh ones.
@@ -33,6 +34,7 @@ class RunOptions:
     device: str = "auto"
     deterministic: bool = False
     compile: bool = False
+    bfloat16: bool = False
     profile: int = 0
     name: str | None = None
     runs_dir: Path = Path("runs")

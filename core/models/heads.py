@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..distributions import ActionDistribution, Categorical, DiagonalGaussian, MultiCategorical, number_of_parameters
 from ..errors import ExperimentError
-from .layers import orthogonal
+from .layers import in_float32, orthogonal
 
 POLICY_GAIN = 0.01  # nearly uniform at first
 
@@ -28,7 +28,7 @@ class PolicyHead(nn.Module):
 
     def parameters_of(self, features: Tensor) -> Tensor:
         """Logits or means (T, B, n)."""
-        return F.linear(features, self.weight, self.bias)
+        return in_float32(F.linear, features, self.weight, self.bias)
 
     def forward(self, features: Tensor) -> ActionDistribution:
         """The distribution (T, B) for features (T, B, F)."""
@@ -77,7 +77,7 @@ class ValueHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The values (T, B)."""
-        return F.linear(features, self.weight, self.bias).squeeze(-1)
+        return in_float32(F.linear, features, self.weight, self.bias).squeeze(-1)
 
 
 def policy_head(input_size: int, action_space: gymnasium.Space[Any], initial_std: float = 1.0) -> PolicyHead:

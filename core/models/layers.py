@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ..errors import ExperimentError, did_you_mean
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Result = TypeVar("Result")
 
 
 def tanh(features: Tensor) -> Tensor:
@@ -31,6 +32,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 HIDDEN_GAIN = math.sqrt(2)
 """Gain of the orthogonal initialisation of hidden layers, whatever the activation."""
+
+
+def in_float32(compute: Callable[..., Result], features: Tensor, *others: Any) -> Result:
+    """compute(features, *others), without bfloat16 where autocast is on: for what needs more than its three digits."""
+    kind = features.device.type
+    if not torch.is_autocast_enabled(kind):
+        return compute(features, *others)
+    with torch.autocast(kind, enabled=False):
+        return compute(features.float(), *others)
 
 
 def orthogonal(layer: Layer, gain: float = HIDDEN_GAIN) -> Layer:

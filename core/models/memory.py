@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..batch import Memory
 from ..errors import ExperimentError, did_you_mean
+from .layers import in_float32
 from .recurrence import GRUSequence, LSTMSequence
 
 
@@ -66,6 +67,9 @@ class _RecurrentMemory(MemoryModule):
         nn.init.orthogonal_(self.weight_hidden)
 
     def forward(self, features: Tensor, memory: Memory, masks: Tensor) -> tuple[Tensor, Memory]:
+        return in_float32(self._remember, features, memory, masks)  # what is carried on and on must not lose digits
+
+    def _remember(self, features: Tensor, memory: Memory, masks: Tensor) -> tuple[Tensor, Memory]:
         if memory is None:
             memory = features.new_zeros(features.shape[1], self.memory_size)
         if len(features) == 1 and not torch.is_grad_enabled():  # acting

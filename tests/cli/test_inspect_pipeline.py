@@ -52,6 +52,7 @@ def test_a_run_shows_where_it_stands(trainctl: Trainctl, finished: Path) -> None
         "share": 1.0,
         "threads": 1,
         "compile": False,
+        "bfloat16": False,
     }
     earlier = trainctl("inspect-pipeline", "runs/first/checkpoints/step-000000000096", "--json").document["run"]
     assert (earlier["stage_steps"], earlier["share"], earlier["finished"]) == (32, 0.75, False)

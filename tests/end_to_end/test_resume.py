@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.runs import checkpoint_steps, go_on, metrics, run, weights
+from trainctl.core.engine.launch import NoDisplay, start
+from trainctl.core.engine.options import RunOptions
 
 
 def killed_after(outcome_run: Path, folder: Path, step: int) -> Path:
@@ -31,6 +34,16 @@ def test_a_kill_at_the_end_of_any_rollout_changes_nothing(tmp_path: Path) -> Non
         assert weights(resumed) == weights(whole), step
         assert metrics(resumed) == metrics(whole), step
         assert checkpoint_steps(resumed) == checkpoint_steps(whole), step
+
+
+def test_a_training_in_bfloat16_goes_on_in_bfloat16_with_the_same_bits(tmp_path: Path) -> None:
+    in_float32 = run(tmp_path, "in-float32", save=1)
+    options = RunOptions(tmp_path / "small.py", {"save": "1"}, 1, name="whole", runs_dir=tmp_path / "runs")
+    whole = start(replace(options, bfloat16=True), NoDisplay(), ["test"])
+    assert weights(whole) != weights(in_float32)
+    resumed = go_on(killed_after(whole.run, tmp_path, 1000))
+    assert weights(resumed) == weights(whole)
+    assert metrics(resumed) == metrics(whole)
 
 
 def test_tensorboard_has_no_gap_and_no_double_point_after_resumes(tmp_path: Path) -> None:
