@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import compress
@@ -113,7 +112,7 @@ class CompiledGradients(RecordedGradients):
             return super().descend(minibatch, step)
         with torch.no_grad():
             numbers, norm = compiled(self._state(), minibatch.content, minibatch.index)
-        if not math.isfinite(numbers[0] + norm):
+        if self._step.is_bad(numbers[0] + norm):
             return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
         return Weighed.of_vector(numbers, self._values, self._tags), norm
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,13 @@ from .optimizer_steps import WholeAdamSteps
 class GraphStep:
     """Norm, clipping and the step of `WholeAdamSteps`; equal to them up to the rounding of floats.
 
+    * is_bad: whether norm plus total, a scalar, is known not to be finite; see `LookEachTime`.
+
     state: what it reads and changes: the vector of weights, both moments, the counts of steps, and the learning rate.
     """
 
-    def __init__(self, steps: WholeAdamSteps, settings: ResolvedSettings) -> None:
-        self.steps, self.settings = steps, settings
+    def __init__(self, steps: WholeAdamSteps, settings: ResolvedSettings, is_bad: Callable[[Tensor], bool]) -> None:
+        self.steps, self.settings, self.is_bad = steps, settings, is_bad
         self.learning_rate = steps.counts.new_zeros(())
         self.state = [steps.vector, *steps.moments.values(), steps.counts, self.learning_rate]
         self._traced = self._hyperparameters()

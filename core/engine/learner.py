@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,16 +18,19 @@ from ..settings import ResolvedSettings
 from .compiled import CompiledGradients
 from .device import threads
 from .graph_step import GraphStep
-from .non_finite import ON_POLICY, FailedUpdate, explained, fields_of
+from .non_finite import ON_POLICY, FailedUpdate, LookEachTime, LookLater, explained, fields_of
 from .optimizer_steps import WholeAdamSteps, keep_compiler_out, steps_of
 from .recorded import RecordedGradients
 from .rollout import Rollout
 from .schedule import Schedule
-from .seeding import stream
+from .seeding import GlobalRandomState, stream
 from .weighing import Gradients, weigh
 from .weighing import WeightedLoss as WeightedLoss
 from .weights import Weights
 from .workers import WorkerGroup
+
+Means = dict[str, tuple[float, float]]
+"""tag -> (mean over minibatches, its weight)."""
 
 
 class Learner:
@@ -51,6 +54,8 @@ class Learner:
         self.parameters = self.weights.parameters
         self.normalizers = [module for module in model.modules() if isinstance(module, ObservationNormalizer)]
         self.optimizer_builder, self.lr_scheduler_builder = optimizer_builder, lr_scheduler_builder
+        self.looks_later = self.parameters[0].device.type != "cpu"
+        self._look = LookEachTime()
         self.restart_optimizer()
         self.restart_schedule(0)
 
@@ -75,7 +80,7 @@ class Learner:
 
     def update(
         self, rollout: Rollout, losses: Sequence[WeightedLoss], settings: ResolvedSettings, index: int, stage_steps: int
-    ) -> dict[str, tuple[float, float]]:
+    ) -> Means:
         """update_repeats passes over the rollout's minibatches, one optimizer step each.
 
         index: rollouts of the run so far; the order of the minibatches is keyed by it. Returns for each tag the
@@ -83,12 +88,42 @@ class Learner:
         """
         if not losses:
             return {}
+        update = partial(self._update, rollout, losses, settings, index, stage_steps)
         with threads(self.threads):
-            return self._update(rollout, losses, settings, index, stage_steps)
+            return self._without_waiting(update) if self.looks_later else update()
+
+    def _without_waiting(self, update: Callable[[], Means]) -> Means:
+        """The same where a GPU computes while we go on: whether its numbers are finite is asked once, after all steps.
+
+        If they are not, everything is put back and the update made again with a look before each step, so that the
+        error finds it as it was then.
+        """
+        before = copy.deepcopy(self._changed_by_updates())
+        self._look = later = LookLater()
+        try:
+            means = update()
+        except Exception:  # numbers that are not finite may have led to it
+            if later.all_were_finite():
+                raise
+        finally:
+            self._look = LookEachTime()
+        if later.all_were_finite():
+            return means
+        self._put_back(*before)
+        return update()
+
+    def _changed_by_updates(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return self.model.state_dict(), self.optimizer.state_dict(), GlobalRandomState().state_dict()
+
+    def _put_back(self, model: dict[str, Any], optimizer: dict[str, Any], random: dict[str, Any]) -> None:
+        self.model.load_state_dict(model)
+        self._load_optimizer(optimizer)
+        self._gradients = None  # which may have held the optimizer's old state
+        GlobalRandomState().load_state_dict(random)
 
     def _update(
         self, rollout: Rollout, losses: Sequence[WeightedLoss], settings: ResolvedSettings, index: int, stage_steps: int
-    ) -> dict[str, tuple[float, float]]:
+    ) -> Means:
         statistics = Statistics()
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
@@ -122,7 +157,7 @@ class Learner:
 
     def _graph_step(self, settings: ResolvedSettings) -> GraphStep | None:
         if self.workers.world_size == 1 and isinstance(self._steps, WholeAdamSteps):
-            return GraphStep(self._steps, settings)
+            return GraphStep(self._steps, settings, lambda number: self._look.is_bad(number))
         return None
 
     def update_normalizers(self, rollout: Rollout) -> None:
@@ -142,11 +177,11 @@ class Learner:
         """One optimizer step down the gradients that the parameters have, those of `total`.
 
         Returns the gradient's norm before clipping. Raises NonFiniteError, before the step, on every worker if a
-        loss or gradient of any is not finite.
+        loss or gradient of any is not finite; but see `_without_waiting`.
         """
         averaged = self.weights.average(total, size, self.workers)
         norm = self.weights.norm(settings.grad_norm_type)
-        if not math.isfinite(averaged + norm):
+        if self._look.is_bad(averaged + norm):
             raise NonFiniteError(self._non_finite(averaged))
         if settings.max_grad_norm is not None:
             self.weights.clip(norm, settings.max_grad_norm)
@@ -195,7 +230,7 @@ class Statistics:
         self.values += map(_number, values.values())
         self.sizes.append(size)
 
-    def means(self) -> dict[str, tuple[float, float]]:
+    def means(self) -> Means:
         """tag -> (mean weighted by size, total size). One transfer from the device."""
         if not self.sizes:
             return {}

@@ -43,6 +43,30 @@ class FailedUpdate(NamedTuple):
         return found if self.memory is None else {**found, "memory": self.memory}
 
 
+class LookEachTime:
+    """Whether a number is finite, asked before each step is made."""
+
+    def is_bad(self, number: Tensor) -> bool:
+        """Whether this number, a scalar, is not finite. Waits for a GPU to have computed it."""
+        return not math.isfinite(number)
+
+
+class LookLater(LookEachTime):
+    """Asked once after many steps, so that nobody waits for a GPU between them."""
+
+    def __init__(self) -> None:
+        self._numbers: list[Tensor] = []
+
+    def is_bad(self, number: Tensor) -> bool:
+        """Not that anybody knows."""
+        self._numbers.append(number)
+        return False
+
+    def all_were_finite(self) -> bool:
+        """Whether every number so far was finite."""
+        return not self._numbers or bool(torch.isfinite(torch.stack(self._numbers)).all())
+
+
 def fields_of(batch: Batch) -> dict[str, Any]:
     """The trees of a rollout's batch by their names; its memory and numbers are kept apart."""
     names = (field.name for field in fields(batch) if field.name not in ("memory", "stage_steps"))

@@ -180,6 +180,7 @@ def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_say
     learner.update(rollout, losses, settings, 0, 0)
     before = [parameter.detach().clone() for parameter in learner.parameters]
     rollout.fields["returns"][0, 0] = math.inf
-    with pytest.raises(NonFiniteError, match="loss = inf"):
-        learner.update(rollout, losses, settings, 1, 0)
+    for learner.looks_later in (False, True):
+        with pytest.raises(NonFiniteError, match="loss = inf"):
+            learner.update(rollout, losses, settings, 1, 0)
     assert all(torch.equal(now, then) for now, then in zip(learner.parameters, before, strict=True))

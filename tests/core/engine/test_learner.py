@@ -185,6 +185,34 @@ def test_what_is_no_loss_is_refused(loss: Any, message: str) -> None:
     assert weights(own) == START
 
 
+class Fragile(Vector):
+    """Raises where its parameters are not finite, as torch.distributions does."""
+
+    def forward(self, observations: Tensor, memory: Tensor | None, masks: Tensor) -> ActorCriticOutput:
+        if not self.weights.isfinite().all():
+            raise ValueError("the parameters are not finite")
+        return super().forward(observations, memory, masks)
+
+
+@pytest.mark.parametrize("model", [Vector, Fragile])
+@pytest.mark.parametrize("poison", [math.nan, 0.0])
+def test_who_looks_later_ends_as_who_looks_each_time(model: type[Vector], poison: float) -> None:
+    rollout = Minibatches([[1.0, 0.0, 0.0]], [[poison, 1.0, 0.0]], [[1.0, 0.0, 1.0]])
+    found = []
+    for looks_later in (False, True):
+        own = Learner(model(), Builder(optim.Adam, {"lr": 0.5}), None, SingleWorker(), seed=1)
+        own.looks_later = looks_later
+        said: Any
+        try:
+            said = update(own, rollout)
+        except NonFiniteError as error:
+            said = str(error), error.evidence.batch["observations"].tolist()  # type: ignore[union-attr]
+        found.append((repr(said), weights(own), repr(own.state_dict()["optimizer"])))
+    assert found[0] == found[1]
+    assert ("loss = nan" in found[0][0]) == math.isnan(poison)
+    assert found[0][1] != START  # the first minibatch was learned from
+
+
 def test_parameters_that_need_no_gradient_are_not_the_optimizers() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
