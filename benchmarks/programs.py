@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+LIMIT = 900.0  # seconds that a program may take
 CALM = 0.3  # share of the processors' time in use, above which a measurement waits, 15 seconds at most
 
 
-def run(command: Sequence[object], limit: float = 900) -> str:
+def run(command: Sequence[object], limit: float = LIMIT) -> str:
     """What the command writes to stdout; ends this program if it fails."""
     _wait_until_calm()
     words = [str(word) for word in command]
@@ -29,7 +30,11 @@ def python_of(peer: str) -> Path:
         print(f"installing {peer}: minutes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
         requirements = HERE / "peers" / f"{peer}-requirements.txt"
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        install = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*install, "-r", requirements], check=True)
+        alone = HERE / "peers" / f"{peer}-alone.txt"
+        if alone.exists():
+            subprocess.run([*install, "--no-deps", "--ignore-requires-python", "-r", alone], check=True)
     return python
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from programs import HERE, python_of, run
+from programs import HERE, LIMIT, python_of, run
 from table import OURS, OURS_COMPILED, Measured, picture, table
 from workloads import ON_GPU, WORKLOADS
 
@@ -32,7 +32,7 @@ EXPERIMENTS = {"W7": HERE.parent / "experiments" / "babyai_dagger_then_ppo.py"}
 PICTURE = HERE.parent / "docs" / "images" / "speed.svg"
 
 
-def trainctl(workload: str, seed: int, *options: str) -> float:
+def trainctl(workload: str, seed: int, *options: str, limit: float = LIMIT) -> float:
     """Steps per second of a training through the command line, in its steady state."""
     work = WORKLOADS[workload]
     settings = [f"workload={workload}", f"steps={work.steps}"]
@@ -40,9 +40,9 @@ def trainctl(workload: str, seed: int, *options: str) -> float:
         settings = [f"imitation_steps={work.steps // 2}", f"ppo_steps={work.steps // 2}"]
     experiment = EXPERIMENTS.get(workload, HERE / "experiments" / "workload.py")
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [Path(sys.executable).parent / "trainctl", "run", experiment, *words, "--seed", seed, "--json", "--quiet"]
+    command = [sys.executable, "-m", "trainctl", "run", experiment, *words, "--seed", seed, "--json", "--quiet"]
     with tempfile.TemporaryDirectory() as runs:
-        output = run([*command, "--runs-dir", runs, *options])
+        output = run([*command, "--runs-dir", runs, *options], limit)
         metrics = Path(json.loads(output)["run"]) / "metrics.jsonl"
         return steady_speed([json.loads(line) for line in metrics.read_text().splitlines()], work.warm * work.rollout)
 

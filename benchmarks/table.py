@@ -45,24 +45,24 @@ def pair(values: Sequence[float | None]) -> str:
     return " / ".join(DASH if value is None else f"{value:.2f}" for value in values)
 
 
-def row(name: str, found: Measured, peers: Sequence[str]) -> list[str]:
+def row(name: str, found: Measured, peers: Sequence[str], ours: Sequence[str] = (OURS, OURS_COMPILED)) -> list[str]:
     parts = [f"{median(one[part] for one in found.floors):.0f}" for part in (found.floors or [{}])[0]]
     return [
         f"{name} {found.title}",
-        *(spread(found.speeds.get(program, [])) for program in (OURS, OURS_COMPILED, *peers)),
-        *(pair([found.ratio(ours, peer) for ours in (OURS, OURS_COMPILED)]) for peer in peers),
+        *(spread(found.speeds.get(program, [])) for program in (*ours, *peers)),
+        *(pair([found.ratio(own, peer) for own in ours]) for peer in peers),
         " + ".join(parts) or DASH,
-        pair([found.over_floor(ours) for ours in (OURS, OURS_COMPILED)]),
+        pair([found.over_floor(own) for own in ours]),
         found.quoted,
         found.when,
     ]
 
 
-def table(measured: dict[str, Measured], peers: dict[str, str]) -> str:
-    """Markdown. peers: script -> what the peer is called."""
-    header = ["workload", OURS, OURS_COMPILED, *peers.values(), *(f"ratio to {title}" for title in peers.values())]
+def table(measured: dict[str, Measured], peers: dict[str, str], ours: Sequence[str] = (OURS, OURS_COMPILED)) -> str:
+    """Markdown. peers: script -> what the peer is called; ours: our programs, in whose order ratios stand."""
+    header = ["workload", *ours, *peers.values(), *(f"ratio to {title}" for title in peers.values())]
     header += ["floor: environment + network, µs/step", "our time / floor", "AllenAct, quoted", "when"]
-    rows = [row(name, found, list(peers)) for name, found in measured.items()]
+    rows = [row(name, found, list(peers), ours) for name, found in measured.items()]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
