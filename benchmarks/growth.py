@@ -1,6 +1,6 @@
 """How cost grows: with environments and processes, with the size of the rollout, and with the length of a run.
 
-usage: growth.py [environments] [memory] [length] [--steps 10_000_000]
+usage: growth.py [environments] [groups] [memory] [length] [--steps 10_000_000]
 
 Each part replaces its own figures in growth.json; growth.md is made from all that stands there.
 """
@@ -24,6 +24,7 @@ from programs import HERE, run
 EXPERIMENT = HERE / "experiments" / "growing.py"
 ENVIRONMENTS, PROCESSES = (8, 32, 128, 512), (0, 1, 2)
 STEPS = {"cartpole": 120_000, "doorkey": 24_000}  # at least; never fewer than four rollouts
+MILLISECONDS, GROUPS = (2, 5, 10), (1, 2)
 ROLLOUTS = (64, 256, 1024, 2048)
 PAGE, MIB = os.sysconf("SC_PAGE_SIZE"), 2**20
 
@@ -61,6 +62,21 @@ def environments(_: int) -> list[dict[str, Any]]:
                 warm = max(1, len(lines) // 5)
                 found.append({"task": task, **sizes, "speed": speed(lines[warm:], lines[warm - 1]["total_steps"])})
                 print(found[-1], flush=True)
+    return found
+
+
+def groups(_: int) -> list[dict[str, Any]]:
+    """Steps collected per second in one group of environments and in two, where every step is waited for."""
+    found = []
+    for milliseconds in MILLISECONDS:
+        for count in GROUPS * 2:
+            sizes = {"num_envs": 16, "processes": 16, "num_steps": 64, "steps": 8 * 1024, "groups": count}
+            with tempfile.TemporaryDirectory() as runs:
+                run(command(runs, task="simulator", milliseconds=milliseconds, **sizes))
+                lines = intervals(runs)[1:]
+            seconds = sum(line["wall_seconds"] * line["means"]["speed/collect"] for line in lines)
+            found.append({"milliseconds": milliseconds, **sizes, "speed": 1024 * len(lines) / seconds})
+            print(found[-1], flush=True)
     return found
 
 
@@ -146,6 +162,17 @@ def markdown(known: dict[str, Any]) -> str:
         for one in found["found"]:
             cells.setdefault((one["task"], one["num_envs"]), []).append(f"{one['speed']:,.0f}")
         parts += table(header, [[task, str(count), *speeds] for (task, count), speeds in cells.items()], found["when"])
+    if found := known.get("groups"):
+        parts += [
+            "",
+            "## Groups",
+            "",
+            "Pictures from 16 environments in 16 processes, each waited for; the Nature CNN acts. Steps collected per second,",
+            "twice measured in turn.",
+            "",
+        ]
+        header = ["a step takes", *(f"{count} group{'s' if count > 1 else ''}" for count in GROUPS), "ratio of means"]
+        parts += table(header, [group_row(found["found"], one) for one in MILLISECONDS], found["when"])
     if found := known.get("memory"):
         parts += [
             "",
@@ -171,6 +198,15 @@ def markdown(known: dict[str, Any]) -> str:
     return "\n".join([*parts, ""])
 
 
+def group_row(found: list[dict[str, Any]], milliseconds: int) -> list[str]:
+    speeds = [
+        [one["speed"] for one in found if (one["milliseconds"], one["groups"]) == (milliseconds, count)]
+        for count in GROUPS
+    ]
+    ratio = sum(speeds[1]) / sum(speeds[0])
+    return [f"{milliseconds} ms", *(", ".join(f"{one:,.0f}" for one in own) for own in speeds), f"{ratio:.2f}"]
+
+
 def memory_rows(found: list[dict[str, Any]]) -> list[list[str]]:
     rows = []
     for before, one in zip([None, *found], found, strict=False):
@@ -185,7 +221,7 @@ def table(header: list[str], rows: list[list[str]], when: str) -> list[str]:
 
 
 PARTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
-    part.__name__: part for part in (environments, memory, length)
+    part.__name__: part for part in (environments, groups, memory, length)
 }
 
 

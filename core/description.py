@@ -19,6 +19,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     return {
         "environment": plain(experiment.environment),
         "num_envs": experiment.num_envs,
+        # None for one: checkpoints from before there were groups say nothing
+        "environment_groups": experiment.environment_groups if experiment.environment_groups > 1 else None,
         "normalize_rewards": experiment.normalize_rewards,
         "validation": plain(experiment.validation),
         "model": plain(experiment.model),

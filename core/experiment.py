@@ -39,6 +39,9 @@ class Experiment:
       None: what is fastest, by a short measurement: the worker alone where steps are cheap, one process for each core
       where they are not, the worker among them unless all steps together take longer than 10 ms. The outcome does not
       depend on it. An environment that crashes its process or hangs is survived in a child only.
+    * environment_groups: into how many groups each worker's environments are dealt, ≥ 1. With 2 one takes its step
+      while the model acts for the other: sooner where steps wait for a simulator, or where cores are left for more
+      children. The data is as fresh as ever; the bits depend on the number of groups, and not on who is faster.
     * validation: episodes that the model plays now and then while it trains; None: none.
     * environment_timeout: seconds that a step may take in a child before its environments count as hung, > 0.
 
@@ -52,6 +55,7 @@ class Experiment:
     normalize_rewards: bool = False
     environment_processes: int | None = None
     environment_timeout: float = 60.0
+    environment_groups: int = 1
     validation: Validation | None = None
     location: Location | None = field(default=None, init=False, repr=False)
 
@@ -67,6 +71,7 @@ class Experiment:
             "model": checks.model_complaints(self.model),
             "pipeline": _pipeline_complaints(self.pipeline),
             "environment_processes": checks.process_complaints(self.environment_processes),
+            "environment_groups": checks.whole_number_complaints("environment_groups", self.environment_groups),
             "environment_timeout": checks.seconds_complaints("environment_timeout", self.environment_timeout),
             "validation": _validation_complaints(self.validation),
             "normalize_rewards": checks.switch_complaints("normalize_rewards", self.normalize_rewards),

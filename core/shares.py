@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from itertools import accumulate, pairwise
 
 
 def evenly_distribute_count_into_bins(count: int, nbins: int) -> list[int]:
@@ -25,6 +26,12 @@ def evenly_distribute_count_into_bins(count: int, nbins: int) -> list[int]:
         raise ValueError(f"{asked}: {count} cannot fill {nbins} bins; raise count or lower nbins.")
     share, left_over = divmod(operator.index(count), operator.index(nbins))
     return [share + 1] * left_over + [share] * (nbins - left_over)
+
+
+def evenly_distributed_ranges(count: int, nbins: int) -> list[range]:
+    """The same bins, each as the indices of the things in it."""
+    ends = accumulate(evenly_distribute_count_into_bins(count, nbins), initial=0)
+    return [range(start, end) for start, end in pairwise(ends)]
 
 
 def _is_integer(value: object) -> bool:

@@ -43,7 +43,9 @@ HOUSE: list[tuple[str, list[str]]] = [
         "the verbs",
         [
             "core/engine/acting",
+            "core/engine/acting_group",
             "core/engine/collector",
+            "core/engine/rollout_values",
             "core/engine/evaluation",
             "core/engine/validation",
             "core/engine/learner",

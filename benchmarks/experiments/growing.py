@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from trainctl import Builder, Experiment, PipelineStage, TrainingPipeline
 from trainctl.losses import PPO
-from trainctl.models import EncoderActorCritic
+from trainctl.models import CNNActorCritic, EncoderActorCritic
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import workload as ours
@@ -37,6 +38,17 @@ class Noise(gymnasium.Env[Any, Any]):
         return self.pictures[self.taken % 5], float(action), self.taken == 100, False, {}
 
 
+class Simulator(Noise):
+    """The same pictures, so many milliseconds after the action: somebody else computes them."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.seconds = milliseconds / 1000
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.seconds)
+        return super().step(action)
+
+
 class Glance(nn.Module):
     """Pictures (T, B, 4, 84, 84) → features (T, B, 144): means of their parts, so that the network costs nothing."""
 
@@ -54,6 +66,11 @@ class GlancingActorCritic(EncoderActorCritic):
 TASKS = {"cartpole": "W1", "doorkey": "W2"}
 
 
+def own_of(workload: workloads.Workload) -> tuple[Any, Any]:
+    """The environment and the model of a workload."""
+    return Builder(workloads.make_environment, {"name": workload.environment}), ours.model_of(workload)
+
+
 def experiment(
     task: str = "cartpole",
     num_envs: int = 8,
@@ -61,18 +78,25 @@ def experiment(
     num_steps: int = 128,
     steps: int = 100_000,
     interval: int = 1,
+    groups: int = 1,
+    milliseconds: float = 0.0,
 ) -> Experiment:
-    """cartpole, doorkey (as in W1 and W2), or noise. Minibatches have 256 steps whatever the rollout's size.
+    """cartpole, doorkey (as in W1 and W2), noise, or simulator. Minibatches have 256 steps whatever the rollout's size.
 
-    interval: steps between two closings of the metrics, at least a rollout.
+    interval: steps between two closings of the metrics, at least a rollout. milliseconds: that a simulator takes.
     """
     known = task in TASKS
-    make = workloads.WORKLOADS[TASKS[task]].environment if known else ""
+    environment, model = {
+        "noise": (Builder(Noise), Builder(GlancingActorCritic)),
+        "simulator": (Builder(Simulator, {"milliseconds": milliseconds}), Builder(CNNActorCritic)),
+        **{name: own_of(workloads.WORKLOADS[workload]) for name, workload in TASKS.items()},
+    }[task]
     return Experiment(
-        environment=Builder(workloads.make_environment, {"name": make}) if known else Noise,
+        environment=environment,
         num_envs=num_envs,
         environment_processes=processes,
-        model=ours.model_of(workloads.WORKLOADS[TASKS[task]]) if known else Builder(GlancingActorCritic),
+        environment_groups=groups,
+        model=model,
         pipeline=TrainingPipeline(
             named_losses={"ppo": Builder(PPO)},
             pipeline_stages=[PipelineStage(loss_names=["ppo"], max_stage_steps=steps)],

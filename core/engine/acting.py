@@ -17,7 +17,7 @@ from ..models.mlp import MLPActorCritic
 from ..models.numpy_policy import NumpyPolicy
 from ..tree import Tree, leaves
 from .recorded import repeats_itself
-from .rollout import Rollout
+from .rollout import Columns
 from .seeding import untouched_global_random_state
 from .tape import NotRepeatable, Repeat, record
 
@@ -35,9 +35,9 @@ class Actor:
         """A rollout begins, with this noise (T, N, n)."""
         self.noise: tuple[Tensor, ...] = torch.from_numpy(noise[:, None]).to(device).unbind()
 
-    def act(self, rollout: Rollout, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
+    def act(self, columns: Columns, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
         """The actions of step t (N, …), and the memory after it."""
-        seen = rollout.step_observations[t], memory, rollout.step_masks[t], self.noise[t]
+        seen = columns.step_observations[t], memory, columns.step_masks[t], self.noise[t]
         actions, memory = self.compute(*seen)
         return actions[0].numpy(force=True), memory
 
@@ -123,8 +123,8 @@ class NumpyActor(Actor):
         self.rows = list(noise)
         self.numpy_policy.begin()
 
-    def act(self, rollout: Rollout, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
-        return self.numpy_policy(rollout.host_observations[t], self.rows[t]), None
+    def act(self, columns: Columns, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
+        return self.numpy_policy(columns.host_observations[t], self.rows[t]), None
 
 
 def actor_of(
@@ -136,3 +136,10 @@ def actor_of(
     if device.type == "cpu" and repeats_itself(model, []):
         return RecordedActor(model, rewritten)
     return Actor(model)
+
+
+def initial_memory(model: nn.Module, num_envs: int, device: torch.device) -> Memory:
+    """The memory the model begins with; None for a model that has none or does not say."""
+    make: Any = getattr(model, "initial_memory", None)
+    memory = make(num_envs) if make is not None else None
+    return None if memory is None else memory.to(device)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..batch import Memory
-from ..distributions import as_action_distribution, sampling_noise
+from ..distributions import sampling_noise
 from ..errors import ExperimentError
 from ..metrics import ScalarMeanTracker
 from ..settings import ResolvedSettings
-from ..tree import Tree, leaves, map_tree
-from .acting import AS_EVER, actor_of
+from ..tree import leaves, map_tree
+from .acting import AS_EVER
+from .acting_group import ActingGroup
 from .device import threads
 from .environments import (
     Environments,
@@ -25,21 +26,11 @@ from .environments import (
     Failure,
     allocate,
     observation_layout,
-    to_environment,
-    writer,
 )
 from .products import SmallConvolutionsAsProducts
 from .rollout import Rollout
+from .rollout_values import FinalObservation, fill_in_values
 from .seeding import stream
-
-
-class FinalObservation(NamedTuple):
-    """The last observation of an episode that was truncated at step t, and the memory the model had then."""
-
-    t: int
-    environment: int
-    observation: Tree
-    memory: Memory
 
 
 class RolloutCollector:
@@ -68,16 +59,25 @@ class RolloutCollector:
         """Continue in these environments; they must be reset or restored before the next `collect`."""
         self.environments = environments
         self._spaces = (environments.observation_space, environments.action_space)
-        self._to_environment = to_environment(environments.action_space)
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
-        self.memory = initial_memory(self.model, environments.num_envs, self.device)
-        self.actor = actor_of(self.model, environments.num_envs, self.device, self._rewritten)
+        self.groups = [ActingGroup(own, part, self.model, self.device) for own, part in environments.groups]
+        self._use_actors()
 
     def compile(self) -> None:
         """From the next rollout on compute what gives the same numbers up to rounding, sooner."""
         self._rewritten = SmallConvolutionsAsProducts()
-        self.actor = actor_of(self.model, self.environments.num_envs, self.device, self._rewritten)
+        self._use_actors()
+
+    def _use_actors(self) -> None:
+        for group in self.groups:
+            group.use_actor(self._rewritten)
+
+    @property
+    def memory(self) -> Memory:
+        """The model's, of all environments (N, …); None for a model without."""
+        own = [group.memory for group in self.groups if group.memory is not None]
+        return torch.cat(own) if own else None
 
     def begin_stage(
         self, settings: ResolvedSettings, teacher_forcing: Callable[[int], float] | None, needs_expert: bool
@@ -97,6 +97,9 @@ class RolloutCollector:
         assert self._rollout is not None, "begin_stage comes first"
         rollout = self._rollout
         rollout.begin(self.observations, self.masks, self.memory)
+        noise = self._noise(rollout, rollout_index)
+        for group in self.groups:
+            group.begin(rollout, noise)
         finals = self._act(rollout, rollout_index, stage_steps, steps_per_vector_step)
         self._remember(rollout)
         rollout.finish(self._needs_expert)
@@ -108,27 +111,37 @@ class RolloutCollector:
     def _act(
         self, rollout: Rollout, rollout_index: int, stage_steps: int, steps_per_vector_step: int
     ) -> list[FinalObservation]:
+        """Take the steps of the rollout. While a group is acted for, the others take theirs."""
         self._probabilities = []
-        self.actor.begin(self._noise(rollout, rollout_index), self.device)
         teacher_noise = self._teacher_noise(rollout, rollout_index)
         finals: list[FinalObservation] = []
-        seconds = 0.0
-        for t, row in enumerate(rollout.rows):
-            rollout.host_actions[t], self.memory = self.actor.act(rollout, t, self.memory)
-            if self._needs_expert:
-                self._ask_expert(rollout, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
-            started = time.perf_counter()
-            ends = self.environments.step(self._to_environment(rollout.host_actions[t]), row)
-            seconds += time.perf_counter() - started
-            # after a step that an autoreset inserted the episode begins, whatever the model saw in between
-            rollout.host_masks[t + 1] = row.valid
-            for end in ends:
-                self._end_episode(rollout, t, end, finals)
-            rollout.upload(t + 1)
-        self.environment_seconds += seconds
+        for t in range(rollout.num_steps + 1):
+            for group in self.groups:
+                if t > 0:
+                    self._end_step(rollout, group, t - 1, finals)
+                if t < rollout.num_steps:
+                    group.act(t)
+                    if self._needs_expert:
+                        self._ask_expert(group, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
+                    self._begin_step(group, t)
         return finals
 
-    def _end_episode(self, rollout: Rollout, t: int, end: EpisodeEnd, finals: list[FinalObservation]) -> None:
+    def _begin_step(self, group: ActingGroup, t: int) -> None:
+        started = time.perf_counter()
+        group.begin_step(t)
+        self.environment_seconds += time.perf_counter() - started
+
+    def _end_step(self, rollout: Rollout, group: ActingGroup, t: int, finals: list[FinalObservation]) -> None:
+        started = time.perf_counter()
+        ends = group.end_step(t)
+        self.environment_seconds += time.perf_counter() - started
+        for end in ends:
+            self._end_episode(rollout, group, t, end, finals)
+        rollout.upload(t + 1, group.part)
+
+    def _end_episode(
+        self, rollout: Rollout, group: ActingGroup, t: int, end: EpisodeEnd, finals: list[FinalObservation]
+    ) -> None:
         rollout.host_masks[t + 1, end.environment] = 0.0
         self.failures += end.failures
         if end.episode is not None:
@@ -136,7 +149,7 @@ class RolloutCollector:
         else:
             rollout.invalidate_episode(t, end.environment)
         if end.final_observation is not None:
-            memory = None if self.memory is None else self.memory[end.environment]
+            memory = None if group.memory is None else group.memory[end.environment - group.part.start]
             finals.append(FinalObservation(t, end.environment, end.final_observation, memory))
 
     def change_environments(self, environments: Environments) -> None:
@@ -204,7 +217,8 @@ class RolloutCollector:
         if problems:
             return problems
         self.masks = state["masks"].numpy()
-        self.memory = None if state["memory"] is None else state["memory"].to(self.device)
+        for group in self.groups:
+            group.memory = None if state["memory"] is None else state["memory"][group.part].to(self.device)
         same = map_tree(lambda now, then: np.array_equal(now, then.numpy()), self.observations, state["observations"])
         if all(leaves(same)):
             return []
@@ -227,69 +241,31 @@ class RolloutCollector:
         ]
         return np.stack(draws, axis=1)
 
-    def _ask_expert(self, rollout: Rollout, t: int, noise: np.ndarray, stage_steps: int) -> None:
-        expert, available = rollout.host_expert_actions[t], rollout.host_flags["has_expert"][t]
-        self.environments.expert_actions(expert, available)
+    def _ask_expert(self, group: ActingGroup, t: int, noise: np.ndarray, stage_steps: int) -> None:
+        columns = group.columns
+        expert, available = columns.host_expert_actions[t], columns.host_flags["has_expert"][t]
+        group.environments.expert_actions(expert, available)
         probability = self._teacher_forcing(stage_steps)
         self._probabilities.append(probability)
-        forced = available & (noise < probability)
-        rollout.host_flags["teacher_forced"][t] = forced
-        rollout.host_actions[t][forced] = expert[forced]
+        forced = available & (noise[group.part] < probability)
+        columns.host_flags["teacher_forced"][t] = forced
+        columns.host_actions[t][forced] = expert[forced]
 
     def _remember(self, rollout: Rollout) -> None:
         map_tree(lambda to, rows: np.copyto(to, rows[-1]), self.observations, rollout.host_observations)
         self.masks = rollout.host_masks[-1].copy()
 
-    @torch.no_grad()
     def _evaluate(self, rollout: Rollout, finals: list[FinalObservation]) -> None:
-        """Values and log-probabilities of the whole rollout at once: the parameters have not moved since."""
-        fields = rollout.fields
-        known = None if self._needs_expert else self.actor.evaluated()  # an expert's actions are not the actor's
-        evaluate = self._evaluate_steps if rollout.first_memory is None else self._evaluate_sequences
-        fields["values"], fields["log_probs"] = known or evaluate(rollout)
-        fields["bootstrap_value"] = self.model(rollout.step_observations[-1], self.memory, rollout.step_masks[-1])[1][0]
-        fields["final_values"] = torch.zeros_like(fields["values"])
-        if finals:
-            steps, environments = [final.t for final in finals], [final.environment for final in finals]
-            fields["final_values"][steps, environments] = self._values_of(finals)
+        fill_in_values(rollout, self.model, self.memory, finals, self._known())
 
-    def _evaluate_steps(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        shape = (rollout.num_steps, rollout.num_envs)
-        observations = map_tree(lambda leaf: leaf[:-1].flatten(0, 1), rollout.observations)
-        actions, masks = rollout.fields["actions"].flatten(0, 1), rollout.masks[:-1].flatten()
-        # parts that stay in the cache: for images one big batch takes twice the time for each of them
-        size = int(np.clip(2**21 // max(rollout.observation_bytes(), 1), 64, 4096))
-        # made beforehand: small results between large intermediate ones would leave the memory full of holes
-        values, log_probs = masks.new_empty(len(masks)), masks.new_empty(len(masks))
-        for start in range(0, len(masks), size):
-            part = slice(start, start + size)
-            own = map_tree(lambda leaf, part=part: leaf[None, part], observations)
-            distribution, value, _ = self.model(own, None, masks[None, part])
-            values[part] = value[0]
-            log_probs[part] = as_action_distribution(distribution).log_prob(actions[None, part])[0]
-        return values.view(shape), log_probs.view(shape)
-
-    def _evaluate_sequences(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        observations = map_tree(lambda leaf: leaf[:-1], rollout.observations)
-        distribution, values, _ = self.model(observations, rollout.first_memory, rollout.masks[:-1])
-        return values, as_action_distribution(distribution).log_prob(rollout.fields["actions"])
-
-    def _values_of(self, finals: list[FinalObservation]) -> Tensor:
-        layout = observation_layout(self._spaces[0])  # the types that the model sees while acting
-        rows, write = allocate(layout, len(finals)), writer(layout)
-        for row, final in enumerate(finals):
-            write(rows, row, final.observation)
-        observations = map_tree(lambda leaf: torch.from_numpy(leaf[None]).to(self.device), rows)
-        memory = None if self.memory is None else torch.stack([final.memory for final in finals])  # type: ignore[misc]
-        values: Tensor = self.model(observations, memory, torch.ones(1, len(finals), device=self.device))[1][0]
-        return values
-
-
-def initial_memory(model: nn.Module, num_envs: int, device: torch.device) -> Memory:
-    """The memory the model begins with; None for a model that has none or does not say."""
-    make: Any = getattr(model, "initial_memory", None)
-    memory = make(num_envs) if make is not None else None
-    return None if memory is None else memory.to(device)
+    def _known(self) -> tuple[Tensor, Tensor] | None:
+        """What the actors have found while acting; an expert's actions are not theirs."""
+        found = [group.actor.evaluated() for group in self.groups if not self._needs_expert]
+        own = [one for one in found if one is not None]
+        if not own:
+            return None
+        values, log_probs = zip(*own, strict=True)
+        return torch.cat(values, dim=1), torch.cat(log_probs, dim=1)
 
 
 def _never(steps: int) -> float:

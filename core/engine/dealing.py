@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..experiment import Experiment
-from ..shares import evenly_distribute_count_into_bins
+from ..shares import evenly_distributed_ranges
 from .building import environment_of_stage
 from .seeding import derived_seed
 
@@ -38,8 +38,7 @@ def deal(num_envs: int, workers: int) -> list[range]:
     if num_envs < workers:
         text = f"{num_envs} environments cannot be dealt to {workers} workers"
         raise UsageError(text, "start fewer workers, or give the experiment more num_envs")
-    counts = evenly_distribute_count_into_bins(num_envs, workers)
-    return [range(sum(counts[:rank]), sum(counts[: rank + 1])) for rank in range(workers)]
+    return evenly_distributed_ranges(num_envs, workers)
 
 
 def shares(experiment: Experiment, workers: int, seed: int) -> list[Share]:

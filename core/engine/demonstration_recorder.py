@@ -21,7 +21,7 @@ from ..distributions import as_action_distribution, sampling_noise
 from ..errors import ExperimentError, UsageError
 from ..experiment import EnvironmentSource
 from ..tree import Tree, map_tree
-from .collector import initial_memory
+from .acting import initial_memory
 from .environments import Episode, allocate, build_environments, observation_layout, to_environment
 from .environments.serial import SerialEnvironments
 from .environments.spaces import writer

@@ -13,8 +13,7 @@ from ..distributions import as_action_distribution, number_of_parameters, sampli
 from ..experiment import EnvironmentSource
 from ..models.numpy_policy import NumpyPolicy
 from ..tree import Tree, map_tree
-from .acting import Actor
-from .collector import initial_memory
+from .acting import Actor, initial_memory
 from .environments import Environments, Episode, Row, allocate, build_environments, observation_layout, to_environment
 from .failures import FailureBudget
 from .seeding import set_seed, stream, untouched_global_random_state

@@ -17,8 +17,8 @@ from ..batch import Memory
 from ..distributions import as_action_distribution
 from ..errors import TrainctlError, UsageError
 from ..tree import Tree, flatten, map_tree
+from .acting import initial_memory
 from .checkpoint_content import decode_model, encode_model
-from .collector import initial_memory
 from .environments import allocate, observation_layout, writer
 from .from_checkpoint import TrainedModel
 from .origin import versions

@@ -12,8 +12,8 @@ from torch import nn
 
 from ..distributions import as_action_distribution, sampling_noise
 from ..tree import map_tree
+from .acting import initial_memory
 from .checkpoint_choice import choose
-from .collector import initial_memory
 from .environments import allocate, build_environments, observation_layout, to_environment, writer
 from .from_checkpoint import TrainedModel, open_model
 from .seeding import stream, untouched_global_random_state

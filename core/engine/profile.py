@@ -108,8 +108,8 @@ def _parts(trainer: Trainer) -> list[tuple[Any, str, str]]:
     """What is measured: whose method, its name, and the part that it is."""
     collector, learner = trainer.collector, trainer.learner
     return [
-        (collector.environments, "step", "environment"),
-        (collector.actor, "act", "act"),
+        *((group, step, "environment") for group in collector.groups for step in ("begin_step", "end_step")),
+        *((group.actor, "act", "act") for group in collector.groups),
         (collector, "_evaluate", "values, log-probabilities"),
         (Rollout, "compute_returns", "returns"),
         (learner, "update", "minibatches, statistics"),

@@ -18,6 +18,8 @@ from .minibatch import Minibatch
 from .returns import discounted_returns, generalized_advantages, next_values
 from .workers import WorkerGroup
 
+EVERYTHING = slice(None)
+
 
 class Rollout:
     """T steps of N environments. Environments write into NumPy arrays; the tensors here are the same memory.
@@ -29,10 +31,10 @@ class Rollout:
     """
 
     def __init__(self, num_steps: int, num_envs: int, spaces: tuple[Any, Any], device: torch.device) -> None:
-        observation_space, action_space = spaces
+        self.observation_space, action_space = spaces
         self.num_steps, self.num_envs, self.device = num_steps, num_envs, device
         action = action_layout(action_space)
-        self.host_observations = allocate(observation_layout(observation_space), num_steps + 1, num_envs)
+        self.host_observations = allocate(observation_layout(self.observation_space), num_steps + 1, num_envs)
         self.host_actions = allocate(action, num_steps, num_envs)
         self.host_expert_actions = allocate(action, num_steps, num_envs)
         self.host_flags = {
@@ -41,23 +43,11 @@ class Rollout:
         }
         self.host_rewards = np.zeros((num_steps, num_envs), np.float32)
         self.host_masks = np.ones((num_steps + 1, num_envs), np.float32)
-        self.rows = [self._row(t) for t in range(num_steps)]
         self.observations = map_tree(self._on_device, self.host_observations)
         self.masks = self._on_device(self.host_masks)
-        # with the time axis kept, as models want it: (1, N, …)
-        self.step_observations = [self._step_observation(t) for t in range(num_steps + 1)]
-        self.step_masks = list(self.masks.split(1))
         self.first_memory: Memory = None
         self.fields: dict[str, Tensor] = {}
         self.everything_is_valid = True
-
-    def _row(self, t: int) -> Row:
-        flags = self.host_flags
-        following = map_tree(lambda leaf: leaf[t + 1], self.host_observations)
-        return Row(self.host_rewards[t], flags["terminated"][t], flags["truncated"][t], flags["valid"][t], following)
-
-    def _step_observation(self, t: int) -> Tree:
-        return map_tree(lambda leaf: leaf[t : t + 1], self.observations)
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         host = torch.from_numpy(array)
@@ -72,12 +62,16 @@ class Rollout:
             flags.fill(name == "valid")
         self.upload(0)
 
-    def upload(self, t: int) -> None:
-        """Bring the observations and masks of step t to the device, if that is elsewhere."""
+    def upload(self, t: int, part: slice = EVERYTHING) -> None:
+        """Bring the observations and masks of step t, of some environments, to the device, if that is elsewhere."""
         if self.device.type != "cpu":
-            host = map_tree(lambda leaf: torch.from_numpy(leaf[t]), self.host_observations)
-            map_tree(lambda to, row: to[t].copy_(row, non_blocking=True), self.observations, host)
-            self.masks[t].copy_(torch.from_numpy(self.host_masks[t]), non_blocking=True)
+            host = map_tree(lambda leaf: torch.from_numpy(leaf[t, part]), self.host_observations)
+            map_tree(lambda to, row: to[t, part].copy_(row, non_blocking=True), self.observations, host)
+            self.masks[t, part].copy_(torch.from_numpy(self.host_masks[t, part]), non_blocking=True)
+
+    def columns(self, part: slice) -> Columns:
+        """What some of the environments do, a step at a time."""
+        return Columns(self, part)
 
     def invalidate_episode(self, t: int, environment: int) -> None:
         """What this environment has done in the episode that ends at step t, within this rollout, is no data."""
@@ -181,6 +175,33 @@ class Rollout:
     def observation_bytes(self) -> int:
         """Size of one environment's observation."""
         return sum(leaf[0, 0].numel() * leaf.element_size() for leaf in leaves(self.observations))
+
+
+class Columns:
+    """Some of a rollout's environments, as views: what acting needs of them at each step.
+
+    rows: where the outcome of each step is written. step_observations, step_masks: what the model is given at each,
+    with the time axis kept: (1, n, …).
+    """
+
+    def __init__(self, rollout: Rollout, part: slice) -> None:
+        def own(leaf: Any) -> Any:
+            return leaf[:, part]
+
+        self.host_observations = map_tree(own, rollout.host_observations)
+        self.host_actions, self.host_expert_actions = own(rollout.host_actions), own(rollout.host_expert_actions)
+        self.host_flags = {name: own(flags) for name, flags in rollout.host_flags.items()}
+        self.host_masks, self._host_rewards = own(rollout.host_masks), own(rollout.host_rewards)
+        self.rows = [self._row(t) for t in range(rollout.num_steps)]
+        observations = map_tree(own, rollout.observations)
+        steps = range(rollout.num_steps)
+        self.step_observations = [map_tree(lambda leaf, t=t: leaf[t : t + 1], observations) for t in steps]
+        self.step_masks = list(own(rollout.masks).split(1))
+
+    def _row(self, t: int) -> Row:
+        flags = self.host_flags
+        following = map_tree(lambda leaf: leaf[t + 1], self.host_observations)
+        return Row(self._host_rewards[t], flags["terminated"][t], flags["truncated"][t], flags["valid"][t], following)
 
 
 BATCH_FIELDS = (

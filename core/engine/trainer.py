@@ -230,8 +230,9 @@ class Trainer:
 
     def _build_environments(self, stage_index: int) -> Any:
         source, purpose = environment_of_stage(self.experiment, stage_index)
-        processes, timeout = self.experiment.environment_processes, self.experiment.environment_timeout
-        return build_environments(source, self.indices, self.seed, purpose, processes, timeout)
+        own = self.experiment
+        how = (own.environment_processes, own.environment_timeout, own.environment_groups)
+        return build_environments(source, self.indices, self.seed, purpose, *how)
 
     def save(self) -> None:
         """Write a checkpoint of everything as it is now. Where the disk does not take it, warn and train on."""
@@ -255,11 +256,10 @@ class Trainer:
         states = {name: part.state_dict() for name, part in self.parts().items()}
         own = {name: states.pop(name) for name in OF_EACH_WORKER}
         steps, ended = self.progress.total_steps, self.progress.stage_ended is not None
-        position = {"stage": self.stage_name, "stage_index": self.progress.stage_index, "stage_ended": ended}
         about = {**self.about, **self.validator.about(steps), "experiment": self.description, "total_steps": steps}
-        about |= position
-        name = checkpoint_name(steps)
-        save_checkpoint(self.checkpoints, name, self.model.state_dict(), states, own, about, self.workers)
+        about |= {"stage": self.stage_name, "stage_index": self.progress.stage_index, "stage_ended": ended}
+        model = self.model.state_dict()
+        save_checkpoint(self.checkpoints, checkpoint_name(steps), model, states, own, about, self.workers)
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
         """Become what was saved. Returns what could not be restored, in words; nothing means bit-exact.

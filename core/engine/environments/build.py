@@ -14,8 +14,10 @@ from gymnasium.vector import VectorEnv
 from ...environment_ids import register_environment
 from ...errors import ExperimentError, TrainctlError
 from ...experiment import EnvironmentSource
+from ...shares import evenly_distributed_ranges
 from ..device import cores
 from .environments import Environments
+from .grouped import GroupedEnvironments
 from .processes import ProcessEnvironments
 from .serial import SerialEnvironments
 from .vector import VectorEnvironments
@@ -41,6 +43,7 @@ def build_environments(
     purpose: str,
     processes: int | None = 0,
     timeout: float = 60.0,
+    groups: int = 1,
 ) -> Environments:
     """Environments with these global indices; their seeds come from (seed, purpose, index).
 
@@ -48,9 +51,16 @@ def build_environments(
       gives a VectorEnv. Raises ExperimentError if it fails or gives something else.
     * processes: child processes to which the environments are dealt; 0: none; None: see `fastest_deal`.
     * timeout: seconds after which a child's step counts as hung.
+    * groups: how many there are, each of them stepped at its own time; at most one for each environment. Children are
+      dealt to them too, at least one to each.
     """
     make = _from_id(source) if isinstance(source, str) else source
     if _takes_num_envs(make):
+        if groups > 1:
+            raise ExperimentError(
+                f"environment_groups={groups}, but {source!r} gives one vector environment, which steps as a whole",
+                "leave environment_groups out, or give an environment without an argument num_envs",
+            )
         vector = _call(make, source, num_envs=len(indices))
         if not isinstance(vector, VectorEnv):
             raise _wrong_type(source, vector, "a gymnasium.vector.VectorEnv, since it takes num_envs")
@@ -64,14 +74,24 @@ def build_environments(
             raise _wrong_type(source, env, "a gymnasium.Env")
         return env
 
-    deal = fastest_deal(make_one, len(indices)) if processes is None else Deal(processes, takes_part=False)
-    if deal.processes > 0:
-        return ProcessEnvironments(make_one, indices, seed, purpose, deal.processes, timeout, deal.takes_part)
-    return SerialEnvironments(make_one, indices, seed, purpose)
+    groups = min(groups, len(indices))
+    chosen = fastest_deal(make_one, len(indices), groups) if processes is None else Deal(processes, takes_part=False)
+    children = max(1, chosen.processes // groups)
+
+    def group(own: Sequence[int]) -> Environments:
+        if chosen.processes == 0:
+            return SerialEnvironments(make_one, own, seed, purpose)
+        return ProcessEnvironments(make_one, own, seed, purpose, children, timeout, chosen.takes_part, groups)
+
+    if groups == 1:
+        return group(indices)
+    parts = evenly_distributed_ranges(len(indices), groups)
+    return GroupedEnvironments([group(indices[own.start : own.stop]) for own in parts])
 
 
-def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> Deal:
+def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int, groups: int = 1) -> Deal:
     """One process for each core where a step costs enough, this one among them unless a step costs much; else no child.
+    With several groups so many children for each, beside this process, which acts for one while they step the others.
 
     Measured with a few random steps. The outcome of a training does not depend on it, only its speed.
     """
@@ -83,15 +103,15 @@ def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> 
         cost = _seconds_per_step(env) * num_envs
     finally:
         env.close()
-    return deal_for(cost, processes)
+    return deal_for(cost, processes, groups)
 
 
-def deal_for(cost: float, processes: int) -> Deal:
+def deal_for(cost: float, processes: int, groups: int = 1) -> Deal:
     """How to deal environments whose steps, one after the other, cost so many seconds."""
     if cost < WORTH_PROCESSES:
         return Deal(0, takes_part=True)
-    takes_part = cost < WORTH_ISOLATION
-    return Deal(processes - takes_part, takes_part)
+    takes_part = groups == 1 and cost < WORTH_ISOLATION
+    return Deal(processes * groups - takes_part, takes_part)
 
 
 def _seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:

@@ -47,12 +47,6 @@ class SharedStep:
         self.row.truncated.fill(False)
         self.row.valid.fill(True)
 
-    def part(self, part: slice) -> Row:
-        """The rows of some of the environments."""
-        rewards, terminated, truncated, valid, observations = self.row
-        own = map_tree(lambda leaf: leaf[part], observations)
-        return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
-
 
 class Work(NamedTuple):
     """A share of the environments: where it lies in the group, and what `SerialEnvironments` is built from."""
@@ -92,7 +86,7 @@ class Share(SerialEnvironments):
 
     def __init__(self, memory: SharedStep, work: Work) -> None:
         super().__init__(work.make, work.indices, work.seed, work.purpose)
-        self.row = memory.part(work.part)
+        self.row = memory.row.part(work.part)
         self.actions = memory.actions[work.part]
         self.stepping, self.episodes = memory.stepping[work.part], memory.episodes[work.part]
 

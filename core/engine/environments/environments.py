@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from ...tree import Tree
+from ...tree import Tree, map_tree
 
 
 class Row(NamedTuple):
@@ -23,6 +23,12 @@ class Row(NamedTuple):
     truncated: np.ndarray
     valid: np.ndarray
     observations: Tree
+
+    def part(self, part: slice) -> Row:
+        """That of some of the environments."""
+        rewards, terminated, truncated, valid, observations = self
+        own = map_tree(lambda leaf: leaf[part], observations)
+        return Row(rewards[part], terminated[part], truncated[part], valid[part], own)
 
 
 class Episode(NamedTuple):
@@ -62,6 +68,10 @@ class EpisodeEnd(NamedTuple):
     final_observation: Tree | None
     failures: tuple[Failure, ...] = ()
 
+    def shifted(self, first: int) -> EpisodeEnd:
+        """The same in a larger group, where the environments of this one begin at index `first`."""
+        return self._replace(environment=self.environment + first)
+
 
 class Environments(ABC):
     """A group of environments that are stepped together and begin new episodes by themselves."""
@@ -82,9 +92,23 @@ class Environments(ABC):
     def reset(self, observations: Tree) -> None:
         """Begin a new episode in every environment; the observations are written into the tree of (N, …)."""
 
-    @abstractmethod
+    @property
+    def groups(self) -> list[tuple[Environments, slice]]:
+        """The parts that can be stepped each at its own time, and where each lies among all."""
+        return [(self, slice(0, self.num_envs))]
+
     def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
         """Take one action (N, …, as the environment wants them) everywhere; write the outcome into the row."""
+        self.begin_step(actions)
+        return self.end_step(row)
+
+    @abstractmethod
+    def begin_step(self, actions: np.ndarray) -> None:
+        """Begin the step in which these actions are taken; they must stay as they are until it has ended."""
+
+    @abstractmethod
+    def end_step(self, row: Row) -> list[EpisodeEnd]:
+        """Wait until it has been taken, or take it now; write the outcome into the row."""
 
     @property
     @abstractmethod

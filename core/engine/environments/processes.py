@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from ...shares import evenly_distribute_count_into_bins
+from ...shares import evenly_distributed_ranges
 from ...tree import Tree, map_tree
 from ..device import cores
 from ..seeding import derived_seed
@@ -33,6 +32,7 @@ class ProcessEnvironments(Environments):
     * processes: number of children, at most one for each environment.
     * timeout: seconds that a step of a child's environments may take before it counts as hung.
     * takes_part: this process steps a share as well; nobody replaces it if an environment there hangs or crashes it.
+    * groups: how many such groups this process has in turn.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class ProcessEnvironments(Environments):
         processes: int,
         timeout: float = 60.0,
         takes_part: bool = False,
+        groups: int = 1,
     ) -> None:
         example = SerialEnvironments(make, indices[:1], seed, purpose)
         self.num_envs = len(indices)
@@ -58,13 +59,15 @@ class ProcessEnvironments(Environments):
         self._episodes = self._memory.episodes.copy()
         self.processes, self.takes_part = min(processes, len(indices) - takes_part), takes_part
         # a process that waits awake beside children on every core gets two of these onto one core
-        patience = PATIENCE if self.processes < cores() else 0.0
+        patience = PATIENCE if self.processes * groups < cores() else 0.0
         children: list[Child] = []
         self._shares: list[OwnShare | Child] = []
-        sizes = evenly_distribute_count_into_bins(len(indices), self.processes + takes_part)
-        for start, end in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
-            work = Work(slice(start, end), make, indices[start:end], seed, purpose)
-            is_own = takes_part and start == 0  # the first, so that it is stepped before the children are waited for
+        for own in evenly_distributed_ranges(len(indices), self.processes + takes_part):
+            part = slice(own.start, own.stop)
+            work = Work(part, make, indices[part], seed, purpose)
+            is_own = (
+                takes_part and own.start == 0
+            )  # the first, so that it is stepped before the children are waited for
             share = OwnShare(self._memory, work) if is_own else Child(self._memory, work, children, timeout, patience)
             self._shares.append(share)
 
@@ -78,13 +81,15 @@ class ProcessEnvironments(Environments):
         self._begin_episodes(range(self.num_envs))
         self._copy_to(observations)
 
-    def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
-        memory = self._memory
-        memory.begin(actions)
+    def begin_step(self, actions: np.ndarray) -> None:
+        self._memory.begin(actions)
         for share in self._shares:
             share.ask("take_step")
         for history, action in zip(self._histories, actions, strict=True):
             history.append(action)
+
+    def end_step(self, row: Row) -> list[EpisodeEnd]:
+        memory = self._memory
         ends = [end for share in self._shares for end in self._step_of(share)]
         row.rewards[:], row.valid[:] = memory.row.rewards, memory.row.valid
         row.terminated[:], row.truncated[:] = memory.row.terminated, memory.row.truncated
@@ -104,7 +109,7 @@ class ProcessEnvironments(Environments):
                 failed.append(self._blame(share.work.part, str(lost)))
                 lost.child.start_again()
                 share.ask("take_step_again", self._before_step(share.work.part, [end.environment for end in failed]))
-        return failed + [end._replace(environment=end.environment + start) for end in ends]
+        return failed + [end.shifted(start) for end in ends]
 
     def _blame(self, part: slice, what: str) -> EpisodeEnd:
         """The environment of this share that was being stepped when its process was lost."""

@@ -40,10 +40,13 @@ class SerialEnvironments(Environments):
         for i, environment in enumerate(self.environments):
             self._write(observations, i, environment.reset())
 
-    def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
+    def begin_step(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def end_step(self, row: Row) -> list[EpisodeEnd]:
         ends: list[EpisodeEnd] = []
-        for i in range(self.num_envs):
-            ends += self._step_one(i, actions[i], row)
+        for i, action in enumerate(self._actions):
+            ends += self._step_one(i, action, row)
         return ends
 
     def _step_one(self, i: int, action: Any, row: Row) -> Sequence[EpisodeEnd]:

@@ -42,9 +42,12 @@ class VectorEnvironments(Environments):
         self._ended[:], self._returns[:], self._lengths[:] = False, 0, 0
         _copy(observations, self.env.reset(seed=seed)[0])
 
-    def step(self, actions: np.ndarray, row: Row) -> list[EpisodeEnd]:
+    def begin_step(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def end_step(self, row: Row) -> list[EpisodeEnd]:
         inserted = self._ended.copy() if self.mode == AutoresetMode.NEXT_STEP else None
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
         rewards, terminated, truncated = (_array(values) for values in (rewards, terminated, truncated))
         row.rewards[:] = rewards
         row.terminated[:] = terminated

@@ -10,7 +10,7 @@ from torch import nn
 
 from trainctl.core.distributions import number_of_parameters, sampling_noise
 from trainctl.core.engine.acting import Actor, NumpyActor, RecordedActor, actor_of
-from trainctl.core.engine.rollout import Rollout
+from trainctl.core.engine.rollout import EVERYTHING, Rollout
 from trainctl.core.engine.seeding import stream
 from trainctl.core.model import ActorCriticOutput
 from trainctl.models import CNNActorCritic, MiniGridActorCritic, MLPActorCritic
@@ -39,7 +39,7 @@ def acted(actor: Actor, model: Any, rollout: Rollout, noise: np.ndarray) -> list
     with torch.inference_mode():
         actor.begin(noise, CPU)
         for t in range(STEPS):
-            actions, memory = actor.act(rollout, t, memory)
+            actions, memory = actor.act(rollout.columns(EVERYTHING), t, memory)
             found += [actions.tolist(), None if memory is None else memory.tolist()]
     return found
 
@@ -90,7 +90,7 @@ def test_a_recorded_actor_without_memory_leaves_the_values_to_one_batch() -> Non
     actor, plain = actor_of(model, ENVIRONMENTS, CPU), Actor(model)
     with torch.inference_mode():
         actor.begin(noise, CPU)
-        actor.act(rollout, 0, None)
+        actor.act(rollout.columns(EVERYTHING), 0, None)
     assert actor.evaluated() is None
     assert plain.evaluated() is None
 

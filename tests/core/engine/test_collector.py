@@ -16,12 +16,13 @@ from tests.oracles import Step, advantages_of, returns_of, walk
 from tests.toys import ENDS, CountingEnv, DictEnv, KnownModel, Script, SummingModel, resolved
 from trainctl.core.engine.collector import RolloutCollector
 from trainctl.core.engine.environments import Environments
+from trainctl.core.engine.environments.grouped import GroupedEnvironments
 from trainctl.core.engine.environments.serial import SerialEnvironments
 from trainctl.core.engine.environments.vector import VectorEnvironments
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.engine.workers import SingleWorker
 
-KINDS = ("serial", "NEXT_STEP", "SAME_STEP", "DISABLED")
+KINDS = ("serial", "groups", "NEXT_STEP", "SAME_STEP", "DISABLED")
 CPU = torch.device("cpu")
 UNIT = 0.001
 
@@ -30,10 +31,13 @@ Make = Callable[[Script, float], gymnasium.Env[Any, Any]]
 
 
 def environments(kind: str, scripts: Sequence[Script], make: Make = CountingEnv) -> Environments:
-    """One environment for each script, stepped by us or by gymnasium in one of its autoreset modes."""
+    """One environment for each script, stepped by us, all or each by itself, or by gymnasium in one of its modes."""
+    made = iter([make(script, UNIT) for script in scripts])
     if kind == "serial":
-        made = iter([make(script, UNIT) for script in scripts])
         return SerialEnvironments(lambda: next(made), range(len(scripts)), seed=1)
+    if kind == "groups":
+        alone = [SerialEnvironments(lambda: next(made), range(i, i + 1), seed=1) for i in range(len(scripts))]
+        return GroupedEnvironments(alone)
     functions = [lambda script=script: make(script, UNIT) for script in scripts]
     return VectorEnvironments(SyncVectorEnv(functions, autoreset_mode=AutoresetMode[kind]), 0, seed=1)
 

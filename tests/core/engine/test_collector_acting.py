@@ -13,7 +13,8 @@ from torch import nn
 
 from tests.toys import CountingEnv, ExpertEnv, IdentityEnv, KnownModel, MeasuringEnv, SceneEnv, resolved
 from trainctl.core.distributions import as_action_distribution
-from trainctl.core.engine.collector import RolloutCollector, initial_memory
+from trainctl.core.engine.acting import initial_memory
+from trainctl.core.engine.collector import RolloutCollector
 from trainctl.core.engine.environments.serial import SerialEnvironments
 from trainctl.core.engine.rollout import Rollout
 from trainctl.core.errors import ExperimentError

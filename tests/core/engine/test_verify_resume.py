@@ -25,6 +25,7 @@ EXACT = [
     "normalisation",
     "scenes",
     "processes",
+    "groups",
     "endless",
     "vector",
     "minigrid",
@@ -32,7 +33,7 @@ EXACT = [
     "mujoco",
     "atari",
 ]
-QUICK = ["teacher", "lstm", "scenes", "babyai", "endless", "vector"]
+QUICK = ["teacher", "groups", "lstm", "scenes", "babyai", "endless", "vector"]
 
 
 def verified(file: str, steps: int, points: list[str], **settings: Any) -> Verdict:

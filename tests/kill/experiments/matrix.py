@@ -144,6 +144,7 @@ ENVIRONMENTS: dict[str, Any] = {
 }
 MODELS: dict[str, Any] = {
     "gru": Builder(MLPActorCritic, {"hidden_sizes": (16,), "memory": "gru", "memory_size": 16}),
+    "groups": Builder(MLPActorCritic, {"hidden_sizes": (16,), "memory": "gru", "memory_size": 16}),
     "lstm": Builder(MLPActorCritic, {"hidden_sizes": (16,), "memory": "lstm", "memory_size": 16}),
     "normalisation": Builder(MLPActorCritic, {"hidden_sizes": (16,), "normalize_observations": True}),
     "mujoco": Builder(MLPActorCritic, {"hidden_sizes": (16,), "normalize_observations": True}),
@@ -151,7 +152,7 @@ MODELS: dict[str, Any] = {
     "babyai": Builder(MiniGridActorCritic, {"cell_size": 8, "memory": "gru", "memory_size": 32}),
     "atari": Builder(CNNActorCritic, {"features": 32}),
 }
-PPO_AND_EXPERT = ("teacher", "babyai")
+PPO_AND_EXPERT = ("teacher", "babyai", "groups")
 
 
 def stages(kind: str, steps: int) -> list[PipelineStage]:
@@ -181,7 +182,8 @@ def experiment(kind: str = "ppo", steps: int = 1024, num_envs: int = 4, datasets
         num_envs=num_envs,
         model=MODELS.get(kind, Builder(MLPActorCritic, {"hidden_sizes": (16,)})),
         normalize_rewards=kind in ("normalisation", "mujoco"),
-        environment_processes=2 if kind == "processes" else 0,
+        environment_processes=2 if kind in ("processes", "groups") else 0,
+        environment_groups=2 if kind == "groups" else 1,
         pipeline=TrainingPipeline(
             named_losses={
                 "ppo": Builder(PPO),
