@@ -167,8 +167,8 @@ def markdown(known: dict[str, Any]) -> str:
             "",
             "## Groups",
             "",
-            "Pictures from 16 environments in 16 processes, each waited for; the Nature CNN acts. Steps collected per second,",
-            "twice measured in turn.",
+            "Pictures from 16 environments in 16 processes, each waited for; the Nature CNN acts.",
+            "Steps collected per second, twice measured in turn.",
             "",
         ]
         header = ["a step takes", *(f"{count} group{'s' if count > 1 else ''}" for count in GROUPS), "ratio of means"]

@@ -29,9 +29,12 @@ class ActingGroup:
         """Act with the fastest actor that there is. rewritten: see `RecordedActor`."""
         self.actor = actor_of(self.model, self.environments.num_envs, self.device, rewritten)
 
-    def begin(self, rollout: Rollout, noise: np.ndarray) -> None:
-        """A rollout begins; noise: for the actions of all environments, (T, N, n)."""
+    def write_to(self, rollout: Rollout) -> None:
+        """From the next rollout on into this memory."""
         self.columns: Columns = rollout.columns(self.part)
+
+    def begin(self, noise: np.ndarray) -> None:
+        """A rollout begins; noise: for the actions of all environments, (T, N, n)."""
         self.actor.begin(np.ascontiguousarray(noise[:, self.part]), self.device)
 
     def act(self, t: int) -> None:

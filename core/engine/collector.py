@@ -87,6 +87,8 @@ class RolloutCollector:
         self._needs_expert = needs_expert
         if self._rollout is None or self._rollout.num_steps != settings.num_steps:
             self._rollout = Rollout(settings.num_steps, self.environments.num_envs, self._spaces, self.device)
+        for group in self.groups:
+            group.write_to(self._rollout)
 
     def collect(self, rollout_index: int, stage_steps: int, steps_per_vector_step: int) -> Rollout:
         """One rollout: what each environment did, with the values and log-probabilities the losses need.
@@ -99,7 +101,7 @@ class RolloutCollector:
         rollout.begin(self.observations, self.masks, self.memory)
         noise = self._noise(rollout, rollout_index)
         for group in self.groups:
-            group.begin(rollout, noise)
+            group.begin(noise)
         finals = self._act(rollout, rollout_index, stage_steps, steps_per_vector_step)
         self._remember(rollout)
         rollout.finish(self._needs_expert)
