@@ -63,6 +63,7 @@ class RolloutCollector:
         self.masks = np.zeros(environments.num_envs, np.float32)
         self.groups = [ActingGroup(own, part, self.model, self.device) for own, part in environments.groups]
         self._use_actors()
+        self._use_rollout()
 
     def compile(self) -> None:
         """From the next rollout on compute what gives the same numbers up to rounding, sooner."""
@@ -72,6 +73,11 @@ class RolloutCollector:
     def _use_actors(self) -> None:
         for group in self.groups:
             group.use_actor(self._rewritten)
+
+    def _use_rollout(self) -> None:
+        if self._rollout is not None:
+            for group in self.groups:
+                group.write_to(self._rollout)
 
     @property
     def memory(self) -> Memory:
@@ -87,8 +93,7 @@ class RolloutCollector:
         self._needs_expert = needs_expert
         if self._rollout is None or self._rollout.num_steps != settings.num_steps:
             self._rollout = Rollout(settings.num_steps, self.environments.num_envs, self._spaces, self.device)
-        for group in self.groups:
-            group.write_to(self._rollout)
+        self._use_rollout()
 
     def collect(self, rollout_index: int, stage_steps: int, steps_per_vector_step: int) -> Rollout:
         """One rollout: what each environment did, with the values and log-probabilities the losses need.
