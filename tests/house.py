@@ -74,6 +74,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/durable",
             "core/engine/early_stopping",
             "core/engine/environments",
+            "core/engine/cuda_graphs",
             "core/engine/dealing",
             "core/engine/device",
             "core/engine/failures",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import compress
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from ..tree import Tree
+from ..tree import Tree, leaves
+from .cuda_graphs import Compiled, compiled_for, graphs_left_out, stay_where_they_are
 from .graph_step import GraphStep
 from .minibatch import Minibatch, taken
 from .products import SmallConvolutionsAsProducts
@@ -26,7 +26,7 @@ from .weights import Weights
 
 class CompiledGradients(RecordedGradients):
     """The same in one compiled graph of forward, losses and gradient; equal up to the rounding of floats. Where a graph
-    can make the optimizer's step as well it does.
+    can make the optimizer's step as well it does. On a GPU it becomes a CUDA graph.
 
     Everything is compiled before the stage's first update, so that what a resumed run computes does not depend on
     where it went on. A minibatch of another size than those at hand then is computed step by step. Where the compiler
@@ -45,7 +45,7 @@ class CompiledGradients(RecordedGradients):
         super().__init__(model, weights, losses)
         self.say = say
         self._step: GraphStep | None = None
-        self._compiled: dict[int, Callable[..., list[Tensor]]] = {}  # by the number of units in a minibatch
+        self._compiled: dict[int, Compiled] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if rollout.first_memory is not None:
@@ -84,13 +84,16 @@ class CompiledGradients(RecordedGradients):
         self.weights.backward(weighed.total)
         return None if schedules.tensors else weighed
 
-    def _compile(self, examples: Sequence[Minibatch]) -> Callable[..., list[Tensor]]:
+    def _compile(self, examples: Sequence[Minibatch]) -> Compiled:
         torch.compiler.reset()  # the graphs of other stages
-        options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-        compiled = torch.compile(self._computed, fullgraph=True, dynamic=False, options=options)
-        with torch.no_grad():
-            for example in examples:
-                compiled([one.clone() for one in self._state()], example.content, example.index)
+        compiled = compiled_for(self.weights.vectors[0].device, self._computed)
+        for example in examples:
+            state, content = [one.clone() for one in self._state()], example.content
+            stay_where_they_are([*self._state(), *state, *leaves(content["observations"]), content["masks"]])
+            with torch.no_grad():
+                compiled(state, content, example.index)
+        if graphs_left_out():
+            self.say("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
         return compiled
 
     def _state(self) -> list[Tensor]:
