@@ -103,6 +103,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/film",
             "core/engine/run_statistics",
             "core/engine/seeding",
+            "core/engine/shown",
             "core/engine/signals",
             "core/engine/slurm",
             "core/engine/stopwatch",

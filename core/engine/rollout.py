@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,14 @@ from ..tree import Tree, leaves, map_tree
 from .environments import Row, action_layout, allocate, observation_layout
 from .minibatch import Minibatch
 from .returns import discounted_returns, generalized_advantages, next_values
+from .shown import EVERYTHING, shown_to
 from .workers import WorkerGroup
-
-EVERYTHING = slice(None)
 
 
 class Rollout:
     """T steps of N environments. Environments write into NumPy arrays; the tensors here are the same memory.
 
-    On a GPU observations go over row by row as they are needed for acting, and the rest goes over once, in `finish`.
+    On a GPU what is shown goes over step by step as it is needed for acting, and the rest goes over once, in `finish`.
 
     observations: tree of (T + 1, N, …); masks (T + 1, N): 0 where an episode begins at that step; everything else
     (T, N, …), as in `Batch`. first_memory: (N, …) or None.
@@ -34,24 +32,24 @@ class Rollout:
         self.observation_space, action_space = spaces
         self.num_steps, self.num_envs, self.device = num_steps, num_envs, device
         action = action_layout(action_space)
-        self.host_observations = allocate(observation_layout(self.observation_space), num_steps + 1, num_envs)
-        self.host_actions = allocate(action, num_steps, num_envs)
-        self.host_expert_actions = allocate(action, num_steps, num_envs)
+        self._shown = shown_to(device, observation_layout(self.observation_space), num_steps + 1, num_envs)
+        self.host_observations, self.host_masks = self._shown.host_observations, self._shown.host_masks
+        self.observations, self.masks = self._shown.observations, self._shown.masks
+        self.host_actions: np.ndarray = allocate(action, num_steps, num_envs)
+        self.host_expert_actions: np.ndarray = allocate(action, num_steps, num_envs)
         self.host_flags = {
             name: np.zeros((num_steps, num_envs), bool)
             for name in ("terminated", "truncated", "valid", "has_expert", "teacher_forced")
         }
         self.host_rewards = np.zeros((num_steps, num_envs), np.float32)
-        self.host_masks = np.ones((num_steps + 1, num_envs), np.float32)
-        self.observations = map_tree(self._on_device, self.host_observations)
-        self.masks = self._on_device(self.host_masks)
         self.first_memory: Memory = None
         self.fields: dict[str, Tensor] = {}
         self.everything_is_valid = True
 
     def _on_device(self, array: np.ndarray) -> Tensor:
+        """The same memory, or on a GPU a copy, which nobody waits for."""
         host = torch.from_numpy(array)
-        return host if self.device.type == "cpu" else torch.empty_like(host, device=self.device)
+        return host if self.device.type == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
 
     def begin(self, observations: Tree, masks: np.ndarray, memory: Memory) -> None:
         """Start over: the first observations (N, …), their masks (N,) and the memory before them."""
@@ -64,10 +62,7 @@ class Rollout:
 
     def upload(self, t: int, part: slice = EVERYTHING) -> None:
         """Bring the observations and masks of step t, of some environments, to the device, if that is elsewhere."""
-        if self.device.type != "cpu":
-            host = map_tree(lambda leaf: torch.from_numpy(leaf[t, part]), self.host_observations)
-            map_tree(lambda to, row: to[t, part].copy_(row, non_blocking=True), self.observations, host)
-            self.masks[t, part].copy_(torch.from_numpy(self.host_masks[t, part]), non_blocking=True)
+        self._shown.upload(t, part)
 
     def columns(self, part: slice) -> Columns:
         """What some of the environments do, a step at a time."""
@@ -87,11 +82,10 @@ class Rollout:
         """All steps are taken: make what the environments wrote available to the learner."""
         self.everything_is_valid = bool(self.host_flags["valid"].all())
         names = ["terminated", "truncated", "valid"] + (["has_expert", "teacher_forced"] if has_expert else [])
-        self.fields = {name: torch.from_numpy(self.host_flags[name]).to(self.device) for name in names}
-        self.fields["actions"] = torch.from_numpy(self.host_actions).to(self.device)
-        self.fields["rewards"] = torch.from_numpy(self.host_rewards).to(self.device)
-        if has_expert:
-            self.fields["expert_actions"] = torch.from_numpy(self.host_expert_actions).to(self.device)
+        host = {name: self.host_flags[name] for name in names}
+        host |= {"actions": self.host_actions, "rewards": self.host_rewards}
+        host |= {"expert_actions": self.host_expert_actions} if has_expert else {}
+        self.fields = {name: self._on_device(array) for name, array in host.items()}
 
     def compute_returns(self, settings: ResolvedSettings, workers: WorkerGroup) -> None:
         """Fill in advantages, returns (what the values should be) and the normalized advantages."""
@@ -143,15 +137,16 @@ class Rollout:
 
         Without memory: shuffled steps. With memory: shuffled whole sequences.
         """
-        if count == 0:
+        if count == 0 or not generators:
             return
         has_memory = self.first_memory is not None
         order = np.arange(self.num_envs) if has_memory else np.flatnonzero(self.host_flags["valid"])
         content = self._content()
         if has_memory and not self.everything_is_valid:
             content["valid"] = self.fields["valid"]
-        for share in chain.from_iterable(np.array_split(own.permutation(order), count) for own in generators):
-            yield Minibatch(content, self.first_memory, torch.from_numpy(share).to(self.device), stage_steps)
+        shares = [share for own in generators for share in np.array_split(own.permutation(order), count)]
+        for index in self._on_device(np.concatenate(shares)).split([len(share) for share in shares]):
+            yield Minibatch(content, self.first_memory, index, stage_steps)
 
     def examples(self, count: int) -> list[Minibatch]:
         """One of each size that `minibatches` gives where every step is data; what is in them does not matter."""

@@ -53,8 +53,9 @@ def _evaluate_steps(rollout: Rollout, model: nn.Module) -> tuple[Tensor, Tensor]
     shape = (rollout.num_steps, rollout.num_envs)
     observations = map_tree(lambda leaf: leaf[:-1].flatten(0, 1), rollout.observations)
     actions, masks = rollout.fields["actions"].flatten(0, 1), rollout.masks[:-1].flatten()
-    # parts that stay in the cache: for images one big batch takes twice the time for each of them
-    size = int(np.clip(2**21 // max(rollout.observation_bytes(), 1), 64, 4096))
+    # parts that stay in a processor's cache: for images one big batch takes twice the time for each of them
+    room = 2**21 if rollout.device.type == "cpu" else 2**26
+    size = int(np.clip(room // max(rollout.observation_bytes(), 1), 64, 4096))
     # made beforehand: small results between large intermediate ones would leave the memory full of holes
     values, log_probs = masks.new_empty(len(masks)), masks.new_empty(len(masks))
     for start in range(0, len(masks), size):

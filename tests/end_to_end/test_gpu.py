@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.learner import Learner, Statistics
 from trainctl.core.engine.non_finite import FailedUpdate
 from trainctl.core.engine.options import Outcome, RunOptions
+from trainctl.core.engine.shown import ShownToGPU
 from trainctl.core.errors import NonFiniteError
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
@@ -69,6 +71,18 @@ def test_compiled_updates_learn_what_the_others_do_up_to_rounding(tmp_path: Path
     )
     for tag in ("loss/total", "train/grad_norm", "train/entropy"):
         assert compiled["means"][tag] == pytest.approx(first["means"][tag], rel=0.01, abs=1e-3)
+
+
+@pytest.mark.usefixtures("lenient_afterwards")
+def test_a_step_goes_over_from_pinned_memory_without_waiting() -> None:
+    shown = ShownToGPU({"a": np.zeros(3, np.float32), "b": np.zeros((), np.int64)}, 2, 4, torch.device("cuda"))
+    shown.host_observations["a"][1] = 7.0
+    assert torch.from_numpy(shown.host_observations["a"]).is_pinned()
+    torch.cuda.set_sync_debug_mode("error")
+    shown.upload(1)
+    torch.cuda.set_sync_debug_mode("default")
+    assert shown.observations["a"].tolist() == [[[0.0] * 3] * 4, [[7.0] * 3] * 4]
+    assert shown.masks[1].tolist() == [1.0] * 4
 
 
 @pytest.mark.usefixtures("lenient_afterwards")
