@@ -87,7 +87,7 @@ def compute_as(record: dict[str, Any], trainer: Trainer, say: Callable[[str], No
     if record.get("bfloat16"):
         learn_in_bfloat16(trainer.model)
         if is_slow_in_bfloat16(trainer.device):
-            say("--bfloat16 makes learning slower here: this processor has no AVX-512")
+            say("--bfloat16 makes learning slower here: this processor can only imitate it")
     if record.get("compile"):
         trainer.learner.compile(say)
         trainer.collector.compile()

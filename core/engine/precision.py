@@ -38,7 +38,9 @@ def learn_in_bfloat16(model: nn.Module) -> None:
 
 
 def is_slow_in_bfloat16(device: torch.device) -> bool:
-    """Whether it is a processor that can only imitate this arithmetic, which takes several times as long as float32."""
+    """Whether it can only imitate this arithmetic: a processor then takes several times as long as in float32."""
+    if device.type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
 
 

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn, optim
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.batches import batch_of
+from tests.core.engine.test_compiled import filled_rollout, model_of
 from tests.toys import resolved
 from trainctl.core.batch import Batch
 from trainctl.core.builder import Builder
 from trainctl.core.distributions import Categorical
 from trainctl.core.engine.learner import Learner, Statistics, WeightedLoss
 from trainctl.core.engine.minibatch import Minibatch
+from trainctl.core.engine.weighing import Gradients
 from trainctl.core.engine.workers import SingleWorker
 from trainctl.core.errors import ExperimentError, NonFiniteError
-from trainctl.core.losses import LossOutput
+from trainctl.core.losses import PPO, LossOutput
 from trainctl.core.model import ActorCriticOutput
 
 START = [1.0, -2.0, 3.0]
@@ -211,6 +214,34 @@ def test_who_looks_later_ends_as_who_looks_each_time(model: type[Vector], poison
     assert found[0] == found[1]
     assert ("loss = nan" in found[0][0]) == math.isnan(poison)
     assert found[0][1] != START  # the first minibatch was learned from
+
+
+class HostReads(TorchDispatchMode):
+    """Counts operations for which the host would have to wait for a GPU: whose outcome is a number or a shape."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler to skip it
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("looks_later", [False, True])
+def test_who_looks_later_reads_as_many_numbers_for_many_minibatches_as_for_few(looks_later: bool) -> None:
+    own = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
+    own.looks_later, own._make_gradients = looks_later, Gradients  # as on a GPU, where nothing is recorded
+    rollout, losses, reads = filled_rollout(), [WeightedLoss("ppo", 1.0, PPO())], []
+    for repeats in (1, 3):
+        with HostReads() as found:
+            own.update(rollout, losses, resolved(update_repeats=repeats, num_mini_batch=2, max_grad_norm=0.5), 0, 0)
+        reads.append(found.count)
+    assert (reads[0] == reads[1]) == looks_later
 
 
 def test_parameters_that_need_no_gradient_are_not_the_optimizers() -> None:
