@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
 LIMIT = 900.0  # seconds that a program may take
 CALM = 0.3  # share of the processors' time in use, above which a measurement waits, 15 seconds at most
 
@@ -25,16 +27,19 @@ def run(command: Sequence[object], limit: float = LIMIT) -> str:
 
 def python_of(peer: str) -> Path:
     """The Python of the peer's own virtual environment with its pinned versions; made when it is needed first."""
-    python = HERE / ".venvs" / peer / "bin" / "python"
-    if not python.exists():
+    folder = HERE / ".venvs" / peer
+    python = folder / "bin" / "python"
+    if not (folder / "installed").exists():
         print(f"installing {peer}: minutes, once", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        requirements = HERE / "peers" / f"{peer}-requirements.txt"
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         install = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, "-r", requirements], check=True)
-        alone = HERE / "peers" / f"{peer}-alone.txt"
+        subprocess.run([*install, "-r", PEERS / f"{peer}-requirements.txt"], check=True)
+        alone = PEERS / f"{peer}-alone.txt"  # what is installed without all that it asks for
         if alone.exists():
-            subprocess.run([*install, "--no-deps", "--ignore-requires-python", "-r", alone], check=True)
+            build = {**os.environ, "NO_OCEAN": "1", "PYTHONPATH": str(PEERS / "building")}
+            install += ["--no-deps", "--no-build-isolation", "--ignore-requires-python", "-r", alone]
+            subprocess.run(install, check=True, cwd=HERE, env=build)
+        (folder / "installed").touch()
     return python
 
 

@@ -1,6 +1,6 @@
 """Side by side: trainctl and the libraries users know, in turn on this machine; see README.md.
 
-usage: run.py [--workloads W1 W2 …] [--peers sb3 sf] [--rounds 3]
+usage: run.py [--workloads W1 W2 …] [--peers sb3 puffer sf allen] [--rounds 3]
 
 Each workload replaces its own row in results.json; results.md and the picture are made from all that stands there.
 """
@@ -25,9 +25,11 @@ from programs import HERE, LIMIT, python_of, run
 from table import OURS, OURS_COMPILED, Measured, picture, table
 from workloads import ON_GPU, WORKLOADS
 
-PEERS = {"sb3": "Stable-Baselines3", "sf": "Sample Factory"}
-HAVE = {"sb3": ("W1", "W2", "W3", "W4", "W5", "W6"), "sf": ("W1", "W2", "W3", "W5")}
-QUOTED = {"W6": "850–1,070", "W7": "860–1,360, on GoToObj"}
+PEERS = {"sb3": "Stable-Baselines3", "puffer": "PufferLib", "sf": "Sample Factory", "allen": "AllenAct"}
+HAVE = {
+    "sb3": ("W1", "W2", "W3", "W4", "W5", "W6"), "puffer": ("W1", "W2", "W3", "W4"), "sf": ("W1", "W2", "W3", "W5"),
+    "allen": ("W6", "W7"),
+}  # fmt: skip
 EXPERIMENTS = {"W7": HERE.parent / "experiments" / "babyai_dagger_then_ppo.py"}
 PICTURE = HERE.parent / "docs" / "images" / "speed.svg"
 
@@ -81,7 +83,7 @@ def measure(workload: str, peers: list[str], rounds: int) -> Measured:
         **{name: partial(peer, name, workload) for name in peers if workload in HAVE[name]},
     }
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    found = Measured(WORKLOADS[workload].title, when, {name: [] for name in programs}, [], QUOTED.get(workload, "–"))
+    found = Measured(WORKLOADS[workload].title, when, {name: [] for name in programs})
     for seed in range(1, rounds + 1):
         for name, program in programs.items():
             began = time.perf_counter()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-OURS, OURS_COMPILED = "trainctl", "trainctl --compile"
+OURS, OURS_COMPILED = BOTH = "trainctl", "trainctl --compile"
 DASH = "–"
 
 
@@ -18,7 +18,6 @@ class Measured:
     when: str
     speeds: dict[str, list[float]]
     floors: list[dict[str, float]] = field(default_factory=list)
-    quoted: str = DASH
 
     def ratio(self, ours: str, peer: str) -> float | None:
         """Of the medians; None where one of the two has no such workload."""
@@ -45,28 +44,39 @@ def pair(values: Sequence[float | None]) -> str:
     return " / ".join(DASH if value is None else f"{value:.2f}" for value in values)
 
 
-def row(name: str, found: Measured, peers: Sequence[str], ours: Sequence[str] = (OURS, OURS_COMPILED)) -> list[str]:
+def speeds_row(name: str, found: Measured, peers: Sequence[str], ours: Sequence[str] = BOTH) -> list[str]:
+    speeds = [spread(found.speeds.get(program, [])) for program in (*ours, *peers)]
+    return [f"{name} {found.title}", *speeds, found.when]
+
+
+def ratios_row(name: str, found: Measured, peers: Sequence[str], ours: Sequence[str] = BOTH) -> list[str]:
     parts = [f"{median(one[part] for one in found.floors):.0f}" for part in (found.floors or [{}])[0]]
     return [
         f"{name} {found.title}",
-        *(spread(found.speeds.get(program, [])) for program in (*ours, *peers)),
         *(pair([found.ratio(own, peer) for own in ours]) for peer in peers),
         " + ".join(parts) or DASH,
         pair([found.over_floor(own) for own in ours]),
-        found.quoted,
-        found.when,
     ]
 
 
-def table(measured: dict[str, Measured], peers: dict[str, str], ours: Sequence[str] = (OURS, OURS_COMPILED)) -> str:
-    """Markdown. peers: script -> what the peer is called; ours: our programs, in whose order ratios stand."""
-    header = ["workload", *ours, *peers.values(), *(f"ratio to {title}" for title in peers.values())]
-    header += ["floor: environment + network, µs/step", "our time / floor", "AllenAct, quoted", "when"]
-    rows = [row(name, found, list(peers), ours) for name, found in measured.items()]
+def table(measured: dict[str, Measured], peers: dict[str, str], ours: Sequence[str] = BOTH) -> str:
+    """Two tables in Markdown, of speeds and of ratios. peers: script -> what the peer is called; ours: our programs, in
+    whose order ratios stand."""
+    speeds = ["workload", *ours, *peers.values(), "when"]
+    ratios = ["workload", *(f"ratio to {title}" for title in peers.values())]
+    ratios += ["floor: environment + network, µs/step", "our time / floor"]
+    parts = [
+        markdown(header, [make(name, found, list(peers), ours) for name, found in measured.items()])
+        for header, make in ((speeds, speeds_row), (ratios, ratios_row))
+    ]
+    return "\n\n".join(parts)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
-COLOURS = ("#1f5fa8", "#7fb2e5", "#d9822b", "#b8a05a", "#999999")
+COLOURS = ("#1f5fa8", "#7fb2e5", "#d9822b", "#b8a05a", "#7a9a5a", "#999999")
 
 
 def picture(measured: dict[str, Measured], peers: dict[str, str], width: int = 360) -> str:
@@ -78,7 +88,7 @@ def picture(measured: dict[str, Measured], peers: dict[str, str], width: int = 3
         (name, found, {p: median(s) / best for p, s in found.speeds.items() if s}) for name, found, best in bars
     ]
     scale = width / max((value for _, _, own in multiples for value in own.values()), default=1.0)
-    parts, y, left = _legend(titles), 44, 290
+    parts, y, left = _legend(titles), 66, 290
     for name, found, own in multiples:
         parts.append(f'<text x="{left - 8}" y="{y + 7 * len(own)}" text-anchor="end">{name} {found.title}</text>')
         for program, value in own.items():
@@ -90,7 +100,7 @@ def picture(measured: dict[str, Measured], peers: dict[str, str], width: int = 3
             parts.append(f'<text x="{left + value * scale + 5:.1f}" y="{y + 1}" font-size="10">{label}</text>')
             y += 14
         y += 10
-    parts.append(f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="30" y2="{y - 15}" stroke="#555"/>')
+    parts.append(f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="52" y2="{y - 15}" stroke="#555"/>')
     total = left + width + 110
     size = f'width="{total}" height="{y}" viewBox="0 0 {total} {y}" font-family="sans-serif" font-size="12"'
     background = f'<rect width="{total}" height="{y}" fill="white"/>'
@@ -102,11 +112,12 @@ def _fastest(found: Measured, peers: dict[str, str]) -> float:
 
 
 def _legend(titles: dict[str, str]) -> list[str]:
+    """Three in a row."""
     places = [
-        (20 + 170 * number, colour, title)
+        (20 + 230 * (number % 3), 8 + 20 * (number // 3), colour, title)
         for number, (colour, title) in enumerate(zip(COLOURS, titles.values(), strict=False))
     ]
     return [
-        f'<rect x="{x}" y="8" width="12" height="12" fill="{colour}"/><text x="{x + 18}" y="18">{title}</text>'
-        for x, colour, title in places
+        f'<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/><text x="{x + 18}" y="{y + 10}">{title}</text>'
+        for x, y, colour, title in places
     ]
