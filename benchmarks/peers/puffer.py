@@ -2,23 +2,21 @@
 
 usage: puffer.py WORKLOAD STEPS SEED. Serial vectorization is its fastest on two cores. As it is built, this is not
 textbook PPO: a minibatch is whole segments of one environment each (of 64 steps in HalfCheetah's minibatches of 64),
-drawn with replacement; advantages are computed anew for each minibatch, with V-trace's clipped ratios; rewards are clamped
-to ±1; nothing bootstraps a truncated episode or a segment's end. Memory is its LSTM: it has no GRU. HalfCheetah is version
-4, as gymnasium 0.29 has no other: the same physics.
+drawn with replacement; advantages are computed anew for each minibatch, with V-trace's clipped ratios; rewards are
+clamped to ±1; nothing bootstraps a truncated episode or a segment's end. Memory is its LSTM: it has no GRU.
+HalfCheetah is version 4, as gymnasium 0.29 has no other: the same physics.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-FOLDER = tempfile.TemporaryDirectory()
-os.chdir(FOLDER.name)  # where it is imported it leaves a link to its pictures
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import gymnasium
 import networks
@@ -31,6 +29,9 @@ import pufferlib.vector
 import torch
 import workloads
 from torch import nn
+
+FOLDER = tempfile.TemporaryDirectory()
+PICTURES = Path("resources")  # a link that it leaves in the working directory when it is imported
 
 
 class Heads(nn.Module):
@@ -70,7 +71,7 @@ class Policy(nn.Module):
 
 def layers(*sizes: int) -> nn.Sequential:
     """Linear layers, tanh between them."""
-    parts = [part for pair in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(*pair), nn.Tanh())]
+    parts = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.Tanh())]
     return nn.Sequential(*parts[:-1])
 
 
@@ -118,6 +119,8 @@ def settings(work: workloads.Workload, steps: int, seed: int) -> dict:
 
 def main(name: str, steps: int, seed: int) -> None:
     work = workloads.WORKLOADS[name]
+    if PICTURES.is_symlink():
+        PICTURES.unlink()
     sys.argv = sys.argv[:1]  # its configuration reads the command line
     torch.set_num_threads(work.threads)
     torch.manual_seed(seed)

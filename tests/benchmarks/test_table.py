@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.table import OURS, OURS_COMPILED, Measured, picture, row, spread, table
+from benchmarks.table import OURS, OURS_COMPILED, Measured, picture, ratios_row, speeds_row, spread, table
 
 PEERS = {"sb3": "Stable-Baselines3", "sf": "Sample Factory"}
 MEASURED = Measured(
@@ -24,16 +24,18 @@ def test_the_floor_is_the_median_of_environment_and_network_together() -> None:
 
 
 def test_a_peer_without_the_workload_shows_a_dash() -> None:
-    cells = row("W1", MEASURED, list(PEERS))
-    assert cells[:7] == [
-        "W1 CartPole", "1,000 (900–5,000)", "2,000 (2,000–2,000)", "375 (250–500)", "–", "2.67 / 5.33", "–"
-    ]  # fmt: skip
+    speeds = ["1,000 (900–5,000)", "2,000 (2,000–2,000)", "375 (250–500)", "–"]
+    assert speeds_row("W1", MEASURED, list(PEERS)) == ["W1 CartPole", *speeds, "2026-01-01 12:00"]
+    ratios = ["2.67 / 5.33", "–", "400 + 250", "1.54 / 0.77"]
+    assert ratios_row("W1", MEASURED, list(PEERS)) == ["W1 CartPole", *ratios]
 
 
 def test_every_row_has_a_cell_for_every_column() -> None:
-    heading, rule, *rows = table({"W1": MEASURED, "W7": Measured("BabyAI", "now", {OURS: [1.0]})}, PEERS).splitlines()
-    assert {line.count("|") for line in (heading, rule, *rows)} == {heading.count("|")}
-    assert len(rows) == 2
+    text = table({"W1": MEASURED, "W7": Measured("BabyAI", "now", {OURS: [1.0]})}, PEERS)
+    for one in text.split("\n\n"):
+        heading, rule, *rows = one.splitlines()
+        assert {line.count("|") for line in (heading, rule, *rows)} == {heading.count("|")}
+        assert len(rows) == 2
 
 
 def test_nothing_measured_is_a_dash() -> None:
