@@ -53,7 +53,7 @@ def test_on_a_gpu_what_fails_or_is_not_reached_is_left_out_and_other_rows_stay(
     gpu = script("gpu", monkeypatch)
     monkeypatch.setattr(gpu, "HERE", tmp_path)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    older = {"pong-64": {"title": "Pong", "when": "then", "speeds": {"trainctl": [7.0]}, "floors": [], "quoted": "–"}}
+    older = {"pong-64": {"title": "Pong", "when": "then", "speeds": {"trainctl": [7.0]}, "floors": []}}
     (tmp_path / "gpu.json").write_text(json.dumps(older))
 
     def fails(seed: int, limit: float) -> float:
