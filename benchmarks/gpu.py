@@ -1,6 +1,6 @@
 """All that is to be measured and checked on a GPU, in one call.
 
-usage: gpu.py [--workloads cartpole-64 pong-256 …] [--rounds 3] [--minutes 60] [--no-tests]
+usage: gpu.py [--workloads cartpole-64 pong-256 …] [--rounds 3] [--minutes 60] [--no-tests] [--install]
 
 1. The tests that need a GPU: no hidden synchronisation in an update, the same bits twice with --deterministic, …
 2. Steps per second as it is, with --compile (CUDA graphs), with --bfloat16 and with both, beside Stable-Baselines3 and
@@ -25,7 +25,7 @@ from typing import Any
 
 import run as side_by_side
 import torch
-from programs import HERE, LIMIT, run
+from programs import HERE, LIMIT, python_of, run
 from table import OURS, OURS_COMPILED, Measured, table
 from workloads import ON_GPU, WORKLOADS
 
@@ -127,10 +127,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tests", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--install", action="store_true", help="make the peers' virtual environments first")
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("no GPU: PyTorch sees no CUDA device here, so nothing was measured or checked")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    for peer in PEERS if chosen.install else ():
+        python_of(peer)
     deadline = time.monotonic() + 60 * chosen.minutes
     tests = "not run"
     if chosen.tests:
