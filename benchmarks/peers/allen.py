@@ -1,8 +1,8 @@
 """AllenAct on a workload, W6 or W7: prints {"steps", "seconds"} of its steady state as JSON, at the end of its log.
 
 usage: allen.py WORKLOAD STEPS SEED. Its runner is called as its command would. The environments, and in W7 the encoder
-and the bot, are ours; the recurrent network and everything else are its own. The numbers of
-processes and threads are its fastest on two cores. Its expert is a sensor, and so asked in both stages of W7.
+and the bot, are ours; the recurrent network and everything else are its own. The numbers of processes and threads are
+its fastest on two cores. Its expert is a sensor, and so asked in both stages of W7.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from allenact.base_abstractions.task import Task, TaskSampler
 from allenact.embodiedai.models.basic_models import RNNActorCritic
 from allenact.utils.experiment_utils import Builder, LinearDecay, PipelineStage, TrainingPipeline
 
-PROCESSES, THREADS = 2, {"W6": 2, "W7": 1}
+PROCESSES = THREADS = 2
 
 
 class Told(Sensor):
@@ -225,7 +225,8 @@ def steady(marks: list[tuple[float, int]], began: int, ended: int, warm: int) ->
 
 def main(name: str, steps: int, seed: int) -> None:
     work = workloads.WORKLOADS[name]
-    os.environ["OMP_NUM_THREADS"] = str(THREADS[name])  # of the processes that it starts
+    # for the processes that it starts; threads that wait actively would take the cores from its environments
+    os.environ |= {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
     with tempfile.TemporaryDirectory() as folder:
         runner = OnPolicyRunner(
             Experiment(name, steps), folder, None, seed, disable_config_saving=True, callbacks_paths="watch"
