@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
+from ..batch import Memory
+from ..models.memory import RecurrentMemory
 from ..tree import Tree, leaves
 from .cuda_graphs import Compiled, compiled_for, graphs_left_out, stay_where_they_are
 from .graph_step import GraphStep
@@ -48,8 +50,8 @@ class CompiledGradients(RecordedGradients):
         self._compiled: dict[int, Compiled] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
-        if rollout.first_memory is not None:
-            self.say("not compiled: the update of a model with memory, whose graph has a part for each step")
+        if rollout.first_memory is not None and not self._has_known_memory(rollout.device):
+            self.say("not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are")
             with SmallConvolutionsAsProducts():
                 super().prepare(rollout, count)
             return
@@ -74,6 +76,10 @@ class CompiledGradients(RecordedGradients):
                 self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
                 super().prepare(rollout, count)
 
+    def _has_known_memory(self, device: torch.device) -> bool:
+        """Whether going through time is one operation; else the graph would have a part for each step."""
+        return device.type == "cpu" and any(isinstance(own, RecurrentMemory) for own in self.model.modules())
+
     def _step_by_step(self, example: Minibatch) -> Weighed | None:
         """None: a loss asked for the steps of the stage, which a graph would repeat for ever."""
         content, schedules = taken(example.content, example.first_memory, example.index), Schedules()
@@ -91,7 +97,7 @@ class CompiledGradients(RecordedGradients):
             state, content = [one.clone() for one in self._state()], example.content
             stay_where_they_are([*self._state(), *state, *leaves(content["observations"]), content["masks"]])
             with torch.no_grad():
-                compiled(state, content, example.index)
+                compiled(state, content, example.first_memory, example.index)
         if graphs_left_out():
             self.say("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
         return compiled
@@ -102,19 +108,19 @@ class CompiledGradients(RecordedGradients):
 
     def __call__(self, minibatch: Minibatch) -> Weighed:
         compiled = self._compiled.get(len(minibatch.index))
-        if compiled is None or self._step is not None:
+        if compiled is None or self._step is not None or "valid" in minibatch.content:
             return super().__call__(minibatch)
         with torch.no_grad():
-            *gradients, numbers = compiled(self._state(), minibatch.content, minibatch.index)
+            *gradients, numbers = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)
         self.weights.take(gradients, self._used)
         return Weighed.of_vector(numbers, self._values, self._tags)
 
     def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
         compiled = self._compiled.get(len(minibatch.index))
-        if compiled is None or self._step is None or not self._step.is_ready():
+        if compiled is None or self._step is None or "valid" in minibatch.content or not self._step.is_ready():
             return super().descend(minibatch, step)
         with torch.no_grad():
-            numbers, norm = compiled(self._state(), minibatch.content, minibatch.index)
+            numbers, norm = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)
         if self._step.is_bad(numbers[0] + norm):
             return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
         return Weighed.of_vector(numbers, self._values, self._tags), norm
@@ -126,10 +132,12 @@ class CompiledGradients(RecordedGradients):
         )
         return stance
 
-    def _computed(self, state: Sequence[Tensor], content: dict[str, Tree], index: Tensor) -> list[Tensor]:
+    def _computed(
+        self, state: Sequence[Tensor], content: dict[str, Tree], first_memory: Memory, index: Tensor
+    ) -> list[Tensor]:
         """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm."""
         parameters = self.weights.cut(state[: len(self.weights.vectors)])
-        batch = Minibatch(content, None, index, stage_steps=0).batch()
+        batch = Minibatch(content, first_memory, index, stage_steps=0).batch()
 
         def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
             taken = iter(used)

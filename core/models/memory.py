@@ -47,7 +47,7 @@ class NoMemory(MemoryModule):
         return None
 
 
-class _RecurrentMemory(MemoryModule):
+class RecurrentMemory(MemoryModule):
     """One recurrent layer, stepped through time.
 
     Not nn.GRU or nn.LSTM over the stretches between resets: with resets every 20 steps in each of 16 environments a
@@ -90,7 +90,7 @@ class _RecurrentMemory(MemoryModule):
         return self.bias_hidden.new_zeros(num_environments, self.memory_size)
 
 
-class GRUMemory(_RecurrentMemory):
+class GRUMemory(RecurrentMemory):
     """A gated recurrent unit (Cho et al. 2014, https://arxiv.org/abs/1406.1078). Memory: (B, hidden_size)."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -102,13 +102,13 @@ class GRUMemory(_RecurrentMemory):
         return torch.gru_cell(features, memory, *weights)
 
     def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        outputs: Tensor = GRUSequence.apply(  # type: ignore[no-untyped-call]
+        outputs, *_ = GRUSequence.apply(  # type: ignore[no-untyped-call]
             gates, memory, masks, self.weight_hidden, self.bias_hidden
         )
         return outputs, outputs[-1]
 
 
-class LSTMMemory(_RecurrentMemory):
+class LSTMMemory(RecurrentMemory):
     """Long short-term memory (Hochreiter and Schmidhuber 1997). Memory: (B, 2 · hidden_size), output beside cell."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -120,7 +120,7 @@ class LSTMMemory(_RecurrentMemory):
         return torch.cat(torch.lstm_cell(features, memory.chunk(2, dim=-1), *weights), dim=-1)
 
     def sequence(self, gates: Tensor, memory: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, cell = LSTMSequence.apply(  # type: ignore[no-untyped-call]
+        outputs, cell, *_ = LSTMSequence.apply(  # type: ignore[no-untyped-call]
             gates, memory, masks, self.weight_hidden, self.bias_hidden
         )
         return outputs, torch.cat([outputs[-1], cell], dim=-1)

@@ -9,120 +9,250 @@ T steps of B sequences, H the size of the output. The memory before a step is mu
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+Through: TypeAlias = Callable[..., tuple[Any, Sequence[Tensor]]]
+"""Goes through time, see `one_by_one`."""
 
-class GRUSequence(torch.autograd.Function):
-    """Outputs (T, B, H) of a gated recurrent unit (Cho et al. 2014, as torch.nn.GRU writes it).
+
+def one_by_one(
+    step: Callable[..., tuple[Any, Sequence[Tensor]]], carry: Any, inputs: Sequence[Tensor], reverse: bool = False
+) -> tuple[Any, list[Tensor]]:
+    """What is carried on after all steps, and what each step has found: (T, …).
+
+    * step: from what is carried on and this step's part of the inputs (T, …) to what is carried on, and what is found.
+    * reverse: begin with the last step.
+    """
+    order = slice(None, None, -1) if reverse else slice(None)
+    found = []
+    for now in zip(*(one.unbind()[order] for one in inputs), strict=True):
+        carry, own = step(carry, *now)
+        found.append(own)
+    return carry, [torch.stack(one) for one in zip(*found[order], strict=True)]
+
+
+def gru(
+    through: Through, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    """A gated recurrent unit (Cho et al. 2014, as torch.nn.GRU writes it): outputs (T, B, H), and what its gradient
+    needs of each step.
 
     * gates: (T, B, 3H), what the inputs say to the reset, update and new gate, the input's bias included.
     * memory: (B, H) before the first step. weight (3H, H), bias (3H): of the memory's part.
     """
+    size, transposed = memory.shape[-1], weight.t()
 
-    @staticmethod
-    def forward(ctx: Any, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        size, transposed = memory.shape[-1], weight.t()
-        both, fresh = gates.split([2 * size, size], dim=-1)
-        stores: tuple[list[Tensor], ...] = ([], [], [], [], [])
-        for switch_input, new_input, mask in zip(both.unbind(), fresh.unbind(), masks.unbind(), strict=True):
-            memory = memory * mask
-            switch_hidden, own = torch.addmm(bias, memory, transposed).split([2 * size, size], dim=-1)
-            switch = torch.sigmoid(switch_input + switch_hidden)
-            reset, update = switch.chunk(2, dim=-1)
-            candidate = torch.tanh(torch.addcmul(new_input, reset, own))
-            before, memory = memory, torch.lerp(candidate, memory, update)
-            for store, value in zip(stores, (before, switch, own, candidate, memory), strict=True):
-                store.append(value)
-        *kept, outputs = map(torch.stack, stores)
-        ctx.save_for_backward(*kept, masks, weight)
-        return outputs
+    def step(memory: Tensor, switch_input: Tensor, new_input: Tensor, mask: Tensor) -> Any:
+        before = memory * mask
+        switch_hidden, hidden_new = torch.addmm(bias, before, transposed).split([2 * size, size], dim=-1)
+        switch = torch.sigmoid(switch_input + switch_hidden)
+        reset, update = switch.chunk(2, dim=-1)
+        new = torch.tanh(torch.addcmul(new_input, reset, hidden_new))
+        after = torch.lerp(new, before, update)
+        return after, (after, before, switch, hidden_new, new)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, Tensor, Tensor]:
-        before, switches, hidden_new, new, masks, weight = ctx.saved_tensors
-        reset, update = switches.chunk(2, dim=-1)
-        to_new = (1 - update) * (1 - new.square())
-        to_update = (before - new) * update * (1 - update)
-        to_reset = hidden_new * reset * (1 - reset)
-        steps = (gradient, to_new, to_update, to_reset, reset, update, masks)
-        of_memory, from_input, from_hidden = torch.zeros_like(gradient[0]), list[Tensor](), list[Tensor]()
-        for own, new_factor, update_factor, reset_factor, is_reset, is_update, mask in zip(
-            *(step.unbind()[::-1] for step in steps), strict=True
-        ):
-            total = own + of_memory
-            of_new = total * new_factor
-            switched = [of_new * reset_factor, total * update_factor]
-            hidden = torch.cat([*switched, of_new * is_reset], dim=-1)
-            of_memory = torch.addmm(total * is_update, hidden, weight) * mask
-            from_input.append(torch.cat([*switched, of_new], dim=-1))
-            from_hidden.append(hidden)
-        hidden = torch.cat(from_hidden[::-1])
-        of_weight = hidden.t() @ before.flatten(0, 1)
-        return torch.stack(from_input[::-1]), of_memory, None, of_weight, hidden.sum(dim=0)
+    given = [part.contiguous() for part in gates.split([2 * size, size], dim=-1)]
+    _, found = through(step, memory, (*given, masks))
+    return tuple(found)
 
 
-class LSTMSequence(torch.autograd.Function):
-    """Outputs (T, B, H) and last cells (B, H) of long short-term memory (Hochreiter and Schmidhuber 1997, as
-    torch.nn.LSTM writes it).
+def gru_gradient(
+    through: Through,
+    gradient: Tensor,
+    before: Tensor,
+    switches: Tensor,
+    hidden_new: Tensor,
+    new: Tensor,
+    masks: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor, ...]:
+    """From the outputs' gradient (T, B, H) to that of gates, memory, weight and bias."""
+    reset, update = switches.chunk(2, dim=-1)
+    to_new = (1 - update) * (1 - new.square())
+    to_update = (before - new) * update * (1 - update)
+    to_reset = hidden_new * reset * (1 - reset)
+
+    def step(of_memory: Tensor, own: Tensor, *factors: Tensor) -> Any:
+        new_factor, update_factor, reset_factor, is_reset, is_update, mask = factors
+        total = own + of_memory
+        of_new = total * new_factor
+        switched = [of_new * reset_factor, total * update_factor]
+        hidden = torch.cat([*switched, of_new * is_reset], dim=-1)
+        of_memory = torch.addmm(total * is_update, hidden, weight) * mask
+        return of_memory, (torch.cat([*switched, of_new], dim=-1), hidden)
+
+    factors = (to_new, to_update, to_reset, reset, update, masks)
+    of_memory, (of_gates, hidden) = through(step, torch.zeros_like(gradient[0]), (gradient, *factors), reverse=True)
+    flat = hidden.flatten(0, 1)
+    return of_gates, of_memory, flat.t() @ before.flatten(0, 1), flat.sum(dim=0)
+
+
+def lstm(
+    through: Through, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, as torch.nn.LSTM writes it): outputs (T, B, H), last
+    cells (B, H), and what its gradient needs of each step.
 
     * gates: (T, B, 4H), what the inputs say to the input, forget, cell and output gate, the input's bias included.
     * memory: (B, 2H), output beside cell, before the first step. weight (4H, H), bias (4H): of the memory's part.
     """
+    transposed = weight.t()
+
+    def step(memory: tuple[Tensor, Tensor], given: Tensor, mask: Tensor) -> Any:
+        output_before, cell_before = memory[0] * mask, memory[1] * mask
+        let_in, keep, candidate, let_out = (given + torch.addmm(bias, output_before, transposed)).chunk(4, dim=-1)
+        let_in, keep, let_out = torch.sigmoid(let_in), torch.sigmoid(keep), torch.sigmoid(let_out)
+        candidate = torch.tanh(candidate)
+        cell = torch.addcmul(keep * cell_before, let_in, candidate)
+        squashed = torch.tanh(cell)
+        output = let_out * squashed
+        gate = torch.stack([let_in, keep, candidate, let_out])
+        return (output, cell), (output, output_before, cell_before, gate, squashed)
+
+    start = tuple(one.clone(memory_format=torch.contiguous_format) for one in memory.chunk(2, dim=-1))
+    (_, cell), (outputs, *kept) = through(step, start, (gates, masks))
+    return outputs, cell, *kept
+
+
+def lstm_gradient(
+    through: Through,
+    gradient: Tensor,
+    of_cell: Tensor,
+    outputs_before: Tensor,
+    cells_before: Tensor,
+    activations: Tensor,
+    squashed: Tensor,
+    masks: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor, ...]:
+    """From the outputs' and the last cells' gradient to that of gates, memory, weight and bias."""
+    let_in, keep, candidate, let_out = activations.unbind(dim=1)
+    from_cell = torch.stack(
+        [
+            candidate * let_in * (1 - let_in),
+            cells_before * keep * (1 - keep),
+            let_in * (1 - candidate.square()),
+        ],
+        dim=1,
+    )
+    to_cell = let_out * (1 - squashed.square())
+    to_let_out = squashed * let_out * (1 - let_out)
+
+    def step(memory: tuple[Tensor, Tensor], own: Tensor, *factors: Tensor) -> Any:
+        of_output, of_cell = memory
+        cell_factors, cell_factor, out_factor, is_kept, mask = factors
+        total = own + of_output
+        of_cell = torch.addcmul(of_cell, total, cell_factor)
+        of_gate = torch.cat([*(of_cell * cell_factors).unbind(), total * out_factor], dim=-1)
+        return ((of_gate @ weight) * mask, of_cell * is_kept * mask), (of_gate,)
+
+    factors = (from_cell, to_cell, to_let_out, keep, masks)
+    start = (torch.zeros_like(of_cell), of_cell)
+    of_memory, (of_gates,) = through(step, start, (gradient, *factors), reverse=True)
+    flat = of_gates.flatten(0, 1)
+    return of_gates, torch.cat(of_memory, dim=-1), flat.t() @ outputs_before.flatten(0, 1), flat.sum(dim=0)
+
+
+class Recurrence:
+    """A function that goes through time: in a graph of torch's compiler it is one operation, which has a graph of its
+    own for a step; else it goes one by one.
+
+    * outputs: how many tensors it gives.
+    """
+
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], outputs: int) -> None:
+        _, *inputs = inspect.signature(function).parameters
+        schema = f"({', '.join(f'Tensor {name}' for name in inputs)}) -> ({', '.join(['Tensor'] * outputs)})"
+        name = f"trainctl::{function.__name__}"
+        self._one_by_one = partial(function, one_by_one)
+        self._operation = torch.library.custom_op(name, self._compiled, mutates_args=(), schema=schema)
+        self._operation.register_fake(self._one_by_one)
+        self._function = function
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...]
+        found = self._operation(*inputs) if torch.compiler.is_compiling() else self._one_by_one(*inputs)
+        return found
+
+    def _compiled(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_in_a_graph(self._function)(*inputs))
+
+
+@cache
+def _in_a_graph(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Sequence[Tensor]]:
+    from torch._higher_order_ops.scan import scan  # with torch's compiler, which takes as long to import as torch
+
+    def through(step: Any, carry: Any, inputs: Sequence[Tensor], reverse: bool = False) -> Any:
+        def apart(carry: Any, now: Sequence[Tensor]) -> Any:
+            carry, found = step(carry, *now)
+            return carry, tuple(one.clone() for one in found)
+
+        return scan(apart, carry, tuple(inputs), reverse=reverse)
+
+    def whole(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return function(through, *(one.clone() for one in inputs))  # a scan wants each tensor in a place of its own
+
+    options: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+    return torch.compile(whole, fullgraph=True, dynamic=False, options=options)
+
+
+GRU, GRU_GRADIENT = Recurrence(gru, 5), Recurrence(gru_gradient, 4)
+LSTM, LSTM_GRADIENT = Recurrence(lstm, 6), Recurrence(lstm_gradient, 4)
+
+
+class GRUSequence(torch.autograd.Function):
+    """`gru` of gates, memory, masks, weight and bias; outputs have a gradient, what it keeps has none."""
 
     @staticmethod
-    def forward(
-        ctx: Any, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        transposed = weight.t()
-        output, cell = memory.chunk(2, dim=-1)
-        stores: tuple[list[Tensor], ...] = ([], [], [], [], [])
-        for given, mask in zip(gates.unbind(), masks.unbind(), strict=True):
-            output, cell = output * mask, cell * mask
-            let_in, keep, candidate, let_out = (given + torch.addmm(bias, output, transposed)).chunk(4, dim=-1)
-            let_in, keep, let_out = torch.sigmoid(let_in), torch.sigmoid(keep), torch.sigmoid(let_out)
-            candidate = torch.tanh(candidate)
-            cell_before, cell = cell, torch.addcmul(keep * cell, let_in, candidate)
-            output_before, tanh_cell = output, torch.tanh(cell)
-            output = let_out * tanh_cell
-            gate = torch.stack([let_in, keep, candidate, let_out])
-            for store, value in zip(stores, (output_before, cell_before, gate, tanh_cell, output), strict=True):
-                store.append(value)
-        *kept, outputs = map(torch.stack, stores)
-        ctx.save_for_backward(*kept, masks, weight)
-        return outputs, cell
+    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return GRU(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        _keep(ctx, output[1:], inputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, of_cell: Tensor) -> tuple[Tensor, Tensor, None, Tensor, Tensor]:
-        outputs_before, cells_before, activations, squashed, masks, weight = ctx.saved_tensors
-        let_in, keep, candidate, let_out = activations.unbind(dim=1)
-        from_cell = torch.stack(
-            [
-                candidate * let_in * (1 - let_in),
-                cells_before * keep * (1 - keep),
-                let_in * (1 - candidate.square()),
-            ],
-            dim=1,
-        )
-        to_cell = let_out * (1 - squashed.square())
-        to_let_out = squashed * let_out * (1 - let_out)
-        steps = (gradient, from_cell, to_cell, to_let_out, keep, masks)
-        of_output, of_gates = torch.zeros_like(gradient[0]), list[Tensor]()
-        for own, cell_factors, cell_factor, out_factor, is_kept, mask in zip(
-            *(step.unbind()[::-1] for step in steps), strict=True
-        ):
-            total = own + of_output
-            of_cell = torch.addcmul(of_cell, total, cell_factor)
-            of_gate = torch.cat([*(of_cell * cell_factors).unbind(), total * out_factor], dim=-1)
-            of_output = (of_gate @ weight) * mask
-            of_cell = of_cell * is_kept * mask
-            of_gates.append(of_gate)
-        gates = torch.stack(of_gates[::-1])
-        flat = gates.flatten(0, 1)
-        of_weight = flat.t() @ outputs_before.flatten(0, 1)
-        return gates, torch.cat([of_output, of_cell], dim=-1), None, of_weight, flat.sum(dim=0)
+    def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        before = ctx.saved_tensors[0]
+        of_gates, of_memory, of_weight, of_bias = GRU_GRADIENT(_or_zeros(gradient, before), *ctx.saved_tensors)
+        return of_gates, of_memory, None, of_weight, of_bias
+
+
+class LSTMSequence(torch.autograd.Function):
+    """`lstm` of gates, memory, masks, weight and bias; outputs and cells have gradients, what it keeps has none."""
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return LSTM(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        _keep(ctx, output[2:], inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None, of_cell: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        squashed = ctx.saved_tensors[3]
+        given = (_or_zeros(gradient, squashed), _or_zeros(of_cell, squashed[0]))
+        of_gates, of_memory, of_weight, of_bias = LSTM_GRADIENT(*given, *ctx.saved_tensors)
+        return of_gates, of_memory, None, of_weight, of_bias
+
+
+def _keep(ctx: Any, kept: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> None:
+    _, _, masks, weight, _ = inputs
+    ctx.mark_non_differentiable(*kept)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*kept, masks, weight)
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """The gradient of an output; zeros where nothing depends on that."""
+    return torch.zeros_like(like) if gradient is None else gradient

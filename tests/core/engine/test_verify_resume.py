@@ -88,6 +88,16 @@ def test_two_workers_are_resumed_exactly(kind: str) -> None:
     assert all(kill.resumed_from for kill in verdict.kills)
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["ppo", "gru", "lstm"])
+def test_a_compiled_training_is_resumed_exactly(kind: str) -> None:
+    verdict = verify_resume(
+        RunOptions(EXPERIMENTS / "matrix.py", {"kind": kind}, compile=True), 1024, ["37%", "random"]
+    )
+    assert verdict.bit_exact, verdict
+    assert all(kill.resumed_from for kill in verdict.kills)
+
+
 @pytest.mark.parametrize(
     ("settings", "cause"),
     [

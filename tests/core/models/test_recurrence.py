@@ -30,7 +30,7 @@ def test_the_gradients_are_those_of_the_outputs(sequence: Any, gates: int, memor
 def test_a_sequence_is_what_the_cells_give_step_by_step(sequence: Any, gates: int, memory: int) -> None:
     given, now, masks, weight, bias = inputs(gates, memory)
     found = sequence.apply(given, now, masks, weight, bias)
-    outputs = found[0] if memory == 2 else found
+    outputs = found[0]
     identity = torch.eye(gates * H, dtype=torch.float64)
     nothing = torch.zeros(gates * H, dtype=torch.float64)
     for step, mask, output in zip(given, masks, outputs, strict=True):
