@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,27 @@ class Bot(BabyAIBot):
         self.stack.additions = 0
         return int(self.replan(taken))  # type: ignore[no-untyped-call]
 
+    def _breadth_first_search(self, initial_states: Any, accept_fn: Any, ignore_blockers: bool) -> Any:
+        """The same search in the same order, without copies of the queue and without numbers of NumPy."""
+        grid, seen = self.mission.unwrapped.grid, self.vis_mask.tolist()
+        queue: deque[Any] = deque((tuple(map(int, state)), None) for state in initial_states)
+        came_from: dict[Any, Any] = {}
+        while queue:
+            (x, y, right, down), before = queue.popleft()
+            here = (x, y)
+            if here in came_from:
+                continue
+            came_from[here] = before
+            cell = grid.get(x, y)
+            if accept_fn(here, cell):
+                return _path_to(here, came_from), here, came_from
+            if not seen[x][y] or (cell and not _lets_pass(cell, ignore_blockers)):
+                continue
+            for dx, dy in ((right, down), (down, right), (-down, -right), (-right, -down)):
+                if (x + dx, y + dy) not in came_from:
+                    queue.append(((x + dx, y + dy, dx, dy), here))
+        return None, None, came_from
+
     def _process_obs(self) -> None:
         """Mark the cells of the level that the agent sees."""
         env = self.mission.unwrapped
@@ -48,6 +70,21 @@ class Bot(BabyAIBot):
         cells = corner - np.outer(forward, env.dir_vec) + np.outer(right, env.right_vec)
         inside = ((cells >= 0) & (cells < self.vis_mask.shape)).all(axis=1)
         self.vis_mask[tuple(cells[inside].T)] = True
+
+
+def _lets_pass(cell: Any, ignore_blockers: bool) -> bool:
+    if cell.type == "door":
+        return bool(cell.is_open)
+    return cell.type != "wall" and ignore_blockers
+
+
+def _path_to(end: Any, came_from: dict[Any, Any]) -> list[Any]:
+    """From the end to the beginning."""
+    path = []
+    while end:
+        path.append(end)
+        end = came_from[end]
+    return path
 
 
 class Plan(list[Any]):
