@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..batch import Memory
 from ..errors import ExperimentError, did_you_mean
 from .layers import in_float32
-from .recurrence import GRUSequence, LSTMSequence
+from .sequences import GRUSequence, LSTMSequence
 
 
 class MemoryModule(nn.Module, ABC):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainctl.core.models.recurrence import GRUSequence, LSTMSequence
+from trainctl.core.models.sequences import GRUSequence, LSTMSequence
 
 T, B, H = 5, 3, 2
 
