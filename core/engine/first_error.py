@@ -59,14 +59,16 @@ def errors_in(attempt: Path) -> list[dict[str, Any]]:
 
 
 def first_error(ends: Mapping[int, WorkerEnd]) -> FirstError:
-    """The first in time; one that only missed another worker, or was told to end, counts where there is no other."""
+    """The first in time; one that only missed another worker, or was told to end before it had left anything, counts
+    where there is no other."""
 
     def order(rank: int) -> tuple[bool, float]:
         data = ends[rank].error_file_data
-        followed = bool(data.get("lost")) or ends[rank].exitcode == -signal.SIGTERM
+        followed = bool(data.get("lost")) or (not data and ends[rank].exitcode == -signal.SIGTERM)
         return followed, data.get("time", ends[rank].timestamp)
 
     rank = min(ends, key=order)
     data = ends[rank].error_file_data
     message = data.get("message", "")
-    return FirstError(data.get("rank", rank), ends[rank].exitcode, message if isinstance(message, str) else "")
+    exit_code = data.get("exit_code", ends[rank].exitcode)  # it may have been told to end while it ended
+    return FirstError(data.get("rank", rank), exit_code, message if isinstance(message, str) else "")

@@ -47,3 +47,12 @@ def test_a_worker_that_only_missed_another_is_not_the_one(tmp_path: Path, monkey
 def test_without_a_launcher_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_ERROR_FILE", raising=False)
     write_error(ValueError("no door"), "no door")
+
+
+def test_a_worker_that_was_told_to_end_while_it_failed_is_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed = told(tmp_path, monkeypatch, WorkerLostError("another worker has ended"))
+    failed = told(tmp_path, monkeypatch, ValueError("no door"))
+    failed.exitcode = -15
+    assert first_error({0: missed, 1: failed}) == FirstError(1, 1, "exp.py:7: no door")
