@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .acting import AS_EVER, actor_of, initial_memory
+from .acting import actor_of, initial_memory
 from .environments import Environments, EpisodeEnd, to_environment
 from .rollout import Columns, Rollout
 
@@ -16,17 +16,24 @@ from .rollout import Columns, Rollout
 class ActingGroup:
     """Some of a collector's environments, which take their steps while others are acted for.
 
-    * part: where they lie among all. memory: the model's, (n, …) or None.
+    * part: where they lie among all. rewritten: see `RecordedActor`. memory: the model's, (n, …) or None.
     """
 
-    def __init__(self, environments: Environments, part: slice, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        environments: Environments,
+        part: slice,
+        model: nn.Module,
+        device: torch.device,
+        rewritten: AbstractContextManager[object],
+    ) -> None:
         self.environments, self.part, self.model, self.device = environments, part, model, device
         self.memory = initial_memory(model, environments.num_envs, device)
         self._to_environment = to_environment(environments.action_space)
-        self.use_actor(AS_EVER)
+        self.use_actor(rewritten)
 
     def use_actor(self, rewritten: AbstractContextManager[object]) -> None:
-        """Act with the fastest actor that there is. rewritten: see `RecordedActor`."""
+        """Act with the fastest actor that there is."""
         self.actor = actor_of(self.model, self.environments.num_envs, self.device, rewritten)
 
     def write_to(self, rollout: Rollout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class RolloutCollector:
         self.model, self.device, self.seed = model, device, seed
         self.indices = indices
         self.threads = 1
-        self._rewritten = AS_EVER
+        self._rewritten: AbstractContextManager[object] = AS_EVER
         self.episodes: list[Episode] = []
         self.failures: list[Failure] = []
         self.environment_seconds = 0.0
@@ -61,16 +62,14 @@ class RolloutCollector:
         self._spaces = (environments.observation_space, environments.action_space)
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
-        self.groups = [ActingGroup(own, part, self.model, self.device) for own, part in environments.groups]
-        self._use_actors()
+        self.groups = [
+            ActingGroup(own, part, self.model, self.device, self._rewritten) for own, part in environments.groups
+        ]
         self._use_rollout()
 
     def compile(self) -> None:
         """From the next rollout on compute what gives the same numbers up to rounding, sooner."""
         self._rewritten = SmallConvolutionsAsProducts()
-        self._use_actors()
-
-    def _use_actors(self) -> None:
         for group in self.groups:
             group.use_actor(self._rewritten)
 
@@ -267,7 +266,7 @@ class RolloutCollector:
 
     def _known(self) -> tuple[Tensor, Tensor] | None:
         """What the actors have found while acting; an expert's actions are not theirs."""
-        found = [group.actor.evaluated() for group in self.groups if not self._needs_expert]
+        found = [] if self._needs_expert else [group.actor.evaluated() for group in self.groups]
         own = [one for one in found if one is not None]
         if not own:
             return None

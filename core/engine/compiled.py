@@ -106,9 +106,13 @@ class CompiledGradients(RecordedGradients):
         """What the graph reads, and changes if it makes the step: the weights first."""
         return self.weights.vectors if self._step is None else self._step.state
 
+    def _graph_for(self, minibatch: Minibatch) -> Compiled | None:
+        """None: it has another size, or steps that are no data."""
+        return None if "valid" in minibatch.content else self._compiled.get(len(minibatch.index))
+
     def __call__(self, minibatch: Minibatch) -> Weighed:
-        compiled = self._compiled.get(len(minibatch.index))
-        if compiled is None or self._step is not None or "valid" in minibatch.content:
+        compiled = self._graph_for(minibatch)
+        if compiled is None or self._step is not None:
             return super().__call__(minibatch)
         with torch.no_grad():
             *gradients, numbers = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)
@@ -116,8 +120,8 @@ class CompiledGradients(RecordedGradients):
         return Weighed.of_vector(numbers, self._values, self._tags)
 
     def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
-        compiled = self._compiled.get(len(minibatch.index))
-        if compiled is None or self._step is None or "valid" in minibatch.content or not self._step.is_ready():
+        compiled = self._graph_for(minibatch)
+        if compiled is None or self._step is None or not self._step.is_ready():
             return super().descend(minibatch, step)
         with torch.no_grad():
             numbers, norm = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)

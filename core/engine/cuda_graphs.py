@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from ..models.sequences import ON_A_CPU
+
 Compiled: TypeAlias = Callable[..., list[Tensor]]
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True},
+    "cpu": ON_A_CPU,
     "cuda": {"fallback_random": True, "triton.cudagraphs": True},  # which the C++ wrapper would keep out
 }
 """Of torch's compiler, by the type of device."""

@@ -13,6 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from .recurrence import gru, gru_gradient, lstm, lstm_gradient, one_by_one
 
+ON_A_CPU: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+"""Options of torch's compiler for a CPU: torch's own random numbers, operations called from C++, tanh of vectors."""
+
 
 class Recurrence:
     """A function that goes through time: in a graph of torch's compiler it is one operation, which has a graph of its
@@ -53,8 +56,7 @@ def _in_a_graph(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Se
     def whole(*inputs: Tensor) -> tuple[Tensor, ...]:
         return function(through, *(one.clone() for one in inputs))  # a scan wants each tensor in a place of its own
 
-    options: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-    return torch.compile(whole, fullgraph=True, dynamic=False, options=options)
+    return torch.compile(whole, fullgraph=True, dynamic=False, options=ON_A_CPU)
 
 
 GRU, GRU_GRADIENT = Recurrence(gru, 5), Recurrence(gru_gradient, 4)

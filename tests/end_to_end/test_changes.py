@@ -30,8 +30,11 @@ def folder(original: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def go_on(path: Path, **wish: Any) -> Outcome:
-    return resume(path, NoDisplay(), wish=Wish(**wish))
+def go_on(path: Path, warned: list[str] | None = None, **wish: Any) -> Outcome:
+    """warned: gets the warnings."""
+    display = NoDisplay()
+    display.warn = [].append if warned is None else warned.append  # type: ignore[method-assign]
+    return resume(path, display, wish=Wish(**wish))
 
 
 def last_attempt(outcome: Outcome) -> dict[str, Any]:
@@ -127,12 +130,23 @@ def test_another_number_of_environments_begins_their_episodes_anew(folder: Path)
     source = (folder / "small.py").read_text("utf-8")
     (folder / "more.py").write_text(source.replace("num_envs=4", "num_envs=8"), "utf-8")
     path = folder / "runs" / "first" / "checkpoints" / "step-000000001200"
-    said: list[str] = []
-    display = NoDisplay()
-    display.warn = said.append  # type: ignore[method-assign]
-    outcome = resume(path, display, wish=Wish(experiment=folder / "more.py", allow_changes=True))
+    warned: list[str] = []
+    outcome = go_on(path, warned, experiment=folder / "more.py", allow_changes=True)
     assert checkpoint_steps(outcome)[-2:] == [1600, 2000]
-    assert "the experiment has changed, so this begins anew: collector" in said
+    assert "the experiment has changed, so this begins anew: collector" in warned
+
+
+def test_another_number_of_groups_goes_on_with_the_same_episodes_if_allowed(folder: Path) -> None:
+    source = (folder / "small.py").read_text("utf-8")
+    (folder / "grouped.py").write_text(source.replace("num_envs=", "environment_groups=2, num_envs="), "utf-8")
+    path = folder / "runs" / "first" / "checkpoints" / "step-000000001200"
+    with pytest.raises(ExperimentChangedError, match=r"environment_groups +None +2 +changes training"):
+        go_on(path, experiment=folder / "grouped.py")
+    warned: list[str] = []
+    outcome = go_on(path, warned, experiment=folder / "grouped.py", allow_changes=True)
+    assert outcome.total_steps == 2000
+    assert last_attempt(outcome)["guarantee"] == "continued"
+    assert warned == []
 
 
 def test_a_stage_can_be_begun_again_from_its_start(folder: Path) -> None:
