@@ -19,7 +19,7 @@ from .minibatch import Minibatch, taken
 from .products import SmallConvolutionsAsProducts
 from .recorded import RecordedGradients
 from .rollout import Rollout
-from .scheduled import ScheduledBatch, Schedules
+from .scheduled import ScheduledBatch, Schedules, TimelessBatch
 from .seeding import untouched_global_random_state
 from .tape import NotRepeatable
 from .weighing import Weighed, WeightedLoss, weigh
@@ -57,9 +57,10 @@ class CompiledGradients(RecordedGradients):
             return
         examples = rollout.examples(count)
         with untouched_global_random_state():
+            self._schedules = Schedules(rollout.device)
             weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
             if weighed is None:
-                self.say("not compiled: the update with a loss that depends on the steps of the stage")
+                self.say("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
                 super().prepare(rollout, count)
                 return
             self._values, self._tags = list(weighed.values), list(weighed.tags)
@@ -82,22 +83,23 @@ class CompiledGradients(RecordedGradients):
 
     def _step_by_step(self, example: Minibatch) -> Weighed | None:
         """None: a loss asked for the steps of the stage, which a graph would repeat for ever."""
-        content, schedules = taken(example.content, example.first_memory, example.index), Schedules()
+        content = taken(example.content, example.first_memory, example.index)
         try:
-            weighed = weigh(self.model, self.losses, ScheduledBatch(stage_steps=0, schedules=schedules, **content))
+            weighed = weigh(self.model, self.losses, TimelessBatch(value_of=self._schedules.value_of, **content))
         except NotRepeatable:
             return None
         self.weights.backward(weighed.total)
-        return None if schedules.tensors else weighed
+        return weighed
 
     def _compile(self, examples: Sequence[Minibatch]) -> Compiled:
         torch.compiler.reset()  # the graphs of other stages
         compiled = compiled_for(self.weights.vectors[0].device, self._computed)
         for example in examples:
             state, content = [one.clone() for one in self._state()], example.content
-            stay_where_they_are([*self._state(), *state, *leaves(content["observations"]), content["masks"]])
+            observed = [*leaves(content["observations"]), content["masks"]]
+            stay_where_they_are([*self._state(), *state, *observed, *self._schedules.tensors])
             with torch.no_grad():
-                compiled(state, content, example.first_memory, example.index)
+                compiled(state, content, example.first_memory, example.index, self._schedules.tensors)
         if graphs_left_out():
             self.say("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
         return compiled
@@ -105,6 +107,11 @@ class CompiledGradients(RecordedGradients):
     def _state(self) -> list[Tensor]:
         """What the graph reads, and changes if it makes the step: the weights first."""
         return self.weights.vectors if self._step is None else self._step.state
+
+    def _run(self, compiled: Compiled, minibatch: Minibatch) -> list[Tensor]:
+        scheduled = self._schedules.at(minibatch.stage_steps)
+        with torch.no_grad():
+            return compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index, scheduled)
 
     def _graph_for(self, minibatch: Minibatch) -> Compiled | None:
         """None: it has another size, or steps that are no data."""
@@ -114,8 +121,7 @@ class CompiledGradients(RecordedGradients):
         compiled = self._graph_for(minibatch)
         if compiled is None or self._step is not None:
             return super().__call__(minibatch)
-        with torch.no_grad():
-            *gradients, numbers = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)
+        *gradients, numbers = self._run(compiled, minibatch)
         self.weights.take(gradients, self._used)
         return Weighed.of_vector(numbers, self._values, self._tags)
 
@@ -123,8 +129,7 @@ class CompiledGradients(RecordedGradients):
         compiled = self._graph_for(minibatch)
         if compiled is None or self._step is None or not self._step.is_ready():
             return super().descend(minibatch, step)
-        with torch.no_grad():
-            numbers, norm = compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index)
+        numbers, norm = self._run(compiled, minibatch)
         if self._step.is_bad(numbers[0] + norm):
             return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
         return Weighed.of_vector(numbers, self._values, self._tags), norm
@@ -137,11 +142,19 @@ class CompiledGradients(RecordedGradients):
         return stance
 
     def _computed(
-        self, state: Sequence[Tensor], content: dict[str, Tree], first_memory: Memory, index: Tensor
+        self,
+        state: Sequence[Tensor],
+        content: dict[str, Tree],
+        first_memory: Memory,
+        index: Tensor,
+        scheduled: Sequence[Tensor],
     ) -> list[Tensor]:
         """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm."""
         parameters = self.weights.cut(state[: len(self.weights.vectors)])
-        batch = Minibatch(content, first_memory, index, stage_steps=0).batch()
+        batch = ScheduledBatch(
+            value_of=lambda function: scheduled[self._schedules.index(function)],
+            **taken(content, first_memory, index),
+        )
 
         def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
             taken = iter(used)

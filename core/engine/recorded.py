@@ -14,7 +14,7 @@ from ..tree import flatten, unflatten
 from .graph_step import GraphStep
 from .minibatch import Minibatch, taken
 from .rollout import Rollout
-from .scheduled import ScheduledBatch, Schedules
+from .scheduled import Schedules, TimelessBatch
 from .seeding import untouched_global_random_state
 from .tape import NotRepeatable, Repeat, record
 from .weighing import Gradients, Weighed, WeightedLoss, weigh
@@ -90,14 +90,14 @@ class _Recording:
 
 def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
     state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    seen, schedules = _tensors(example), Schedules()
+    seen, schedules = _tensors(example), Schedules(weights.vectors[0].device)
     names, found = list(state), dict[str, Any]()
 
     def outputs(*inputs: Tensor) -> list[Tensor]:
         own = dict(zip(names, inputs, strict=False))
         like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=False)))
         content = taken(**{"first_memory": None, **like_example})
-        batch = ScheduledBatch(stage_steps=0, schedules=schedules, **content)
+        batch = TimelessBatch(value_of=schedules.value_of, **content)
         weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
         gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)

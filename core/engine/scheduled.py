@@ -1,10 +1,10 @@
-"""What losses read off the steps of the stage, as inputs of a recording."""
+"""What losses read off the steps of the stage, as inputs of a recording or of a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,23 +12,33 @@ from torch import Tensor
 from ..batch import Batch
 from .tape import NotRepeatable
 
+Scheduled: TypeAlias = Callable[[int], float]
+
 
 class Schedules:
     """Functions of the stage's steps that losses asked for, each with a scalar of float64 that holds its value."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.tensors: list[Tensor] = []
-        self._functions: list[Callable[[int], float]] = []
+        self._functions: list[Scheduled] = []
         self._steps: int | None = None
 
-    def tensor_of(self, function: Callable[[int], float]) -> Tensor:
-        """The scalar of this function."""
-        for known, tensor in zip(self._functions, self.tensors, strict=True):
+    def index(self, function: Scheduled) -> int:
+        """Which of the functions known so far this is; their number if it is new."""
+        for index, known in enumerate(self._functions):
             if known is function:
-                return tensor
-        self._functions.append(function)
-        self.tensors.append(torch.tensor(float(function(self._steps or 0)), dtype=torch.float64))
-        return self.tensors[-1]
+                return index
+        return len(self._functions)
+
+    def value_of(self, function: Scheduled) -> Tensor:
+        """The scalar of this function."""
+        index = self.index(function)
+        if index == len(self.tensors):
+            value = function(self._steps or 0)
+            self._functions.append(function)
+            self.tensors.append(torch.tensor(value, dtype=torch.float64, device=self.device))
+        return self.tensors[index]
 
     def at(self, stage_steps: int) -> list[Tensor]:
         """All scalars, as they are after so many steps."""
@@ -41,14 +51,19 @@ class Schedules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledBatch(Batch):
-    """A batch that gives what is scheduled as tensors, and does not say at which step it is."""
+    """A batch that gives what is scheduled as tensors."""
 
-    schedules: Schedules
+    value_of: Callable[[Scheduled], Tensor]
+    stage_steps: int = -1
 
-    def scheduled(self, function: Callable[[int], float]) -> Tensor:
-        return self.schedules.tensor_of(function)
+    def scheduled(self, function: Scheduled) -> Tensor:
+        return self.value_of(function)
 
-    def __getattribute__(self, name: str) -> Any:
+
+class TimelessBatch(ScheduledBatch):
+    """The same, and it does not say at which step it is."""
+
+    def __getattribute__(self, name: str) -> Any:  # which torch's compiler does not understand
         if name == "stage_steps":
             raise NotRepeatable("a loss asked for the steps of the stage, not for batch.scheduled(function)")
         return object.__getattribute__(self, name)

@@ -73,6 +73,12 @@ class PolicyOnly:
         return LossOutput(value, {"policy": value})
 
 
+class AsksForTheSteps(PolicyOnly):
+    def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
+        value, *others = super().__call__(batch, output)
+        return LossOutput(value * batch.stage_steps, *others)
+
+
 class Untraceable(PolicyOnly):
     """Python decides what is computed, by a number of the batch."""
 
@@ -82,7 +88,7 @@ class Untraceable(PolicyOnly):
         raise AssertionError("never")
 
 
-@pytest.mark.parametrize("loss", [PPO(), PolicyOnly()])
+@pytest.mark.parametrize("loss", [PPO(), PPO(clip_decay=LinearDecay(200)), PolicyOnly()])
 def test_compiled_gradients_are_those_of_the_steps_up_to_rounding(loss: Any) -> None:
     rollout, model = filled_rollout(), model_of()
     gradients, said = compiled(model, loss, rollout, count=3)
@@ -113,9 +119,7 @@ def _first(rollout: Rollout, size: int) -> Minibatch:
     return replace(rollout.examples(1)[0], index=torch.arange(size), stage_steps=123)
 
 
-@pytest.mark.parametrize(
-    "loss", [Untraceable(), PPO(clip_decay=LinearDecay(10_000))], ids=["Python decides", "depends on the steps"]
-)
+@pytest.mark.parametrize("loss", [Untraceable(), AsksForTheSteps()], ids=["Python decides", "asks for the steps"])
 def test_what_cannot_be_compiled_is_computed_step_by_step_with_a_note(loss: Any) -> None:
     rollout, model = filled_rollout(), model_of()
     gradients, said = compiled(model, loss, rollout)
