@@ -44,6 +44,7 @@ class Bot(BabyAIBot):
     def _breadth_first_search(self, initial_states: Any, accept_fn: Any, ignore_blockers: bool) -> Any:
         """The same search in the same order, without copies of the queue and without numbers of NumPy."""
         grid, seen = self.mission.unwrapped.grid, self.vis_mask.tolist()
+        cells, width = grid.grid, grid.width  # never asked for beyond its border: there is a wall, seen or not
         queue: deque[Any] = deque((tuple(map(int, state)), None) for state in initial_states)
         came_from: dict[Any, Any] = {}
         while queue:
@@ -52,7 +53,7 @@ class Bot(BabyAIBot):
             if here in came_from:
                 continue
             came_from[here] = before
-            cell = grid.get(x, y)
+            cell = cells[y * width + x]
             if accept_fn(here, cell):
                 return _path_to(here, came_from), here, came_from
             if not seen[x][y] or (cell and not _lets_pass(cell, ignore_blockers)):
@@ -65,11 +66,17 @@ class Bot(BabyAIBot):
     def _process_obs(self) -> None:
         """Mark the cells of the level that the agent sees."""
         env = self.mission.unwrapped
-        right, forward = np.nonzero(self.eyes.visible)
-        corner = env.agent_pos + env.dir_vec * (env.agent_view_size - 1) - env.right_vec * (env.agent_view_size // 2)
-        cells = corner - np.outer(forward, env.dir_vec) + np.outer(right, env.right_vec)
-        inside = ((cells >= 0) & (cells < self.vis_mask.shape)).all(axis=1)
-        self.vis_mask[tuple(cells[inside].T)] = True
+        (x, y), size = map(int, env.agent_pos), env.agent_view_size
+        half, ahead = size // 2, size - 1
+        turned, left, top = (
+            (self.eyes.visible.T[::-1], x, y - half),
+            (self.eyes.visible[::-1, ::-1], x - half, y),
+            (self.eyes.visible.T[:, ::-1], x - ahead, y - half),
+            (self.eyes.visible, x - half, y - ahead),
+        )[env.agent_dir]
+        level = self.vis_mask[max(left, 0) : left + size, max(top, 0) : top + size]
+        right, bottom = max(-left, 0), max(-top, 0)
+        level |= turned[right : right + level.shape[0], bottom : bottom + level.shape[1]]
 
 
 def _lets_pass(cell: Any, ignore_blockers: bool) -> bool:

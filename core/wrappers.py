@@ -165,5 +165,5 @@ class BabyAIExpert(gymnasium.Wrapper[Any, Any, Any, Any]):
         taken, self._taken = self._taken, []
         if self._bot is not None and len(taken) == 1:
             return self._bot.advice(taken[0])
-        self._bot = Bot(self.env, self._eyes)
+        self._bot = Bot(self.env.unwrapped, self._eyes)
         return self._bot.advice()

@@ -65,9 +65,7 @@ class ProcessEnvironments(Environments):
         for own in evenly_distributed_ranges(len(indices), self.processes + takes_part):
             part = slice(own.start, own.stop)
             work = Work(part, make, indices[part], seed, purpose)
-            is_own = (
-                takes_part and own.start == 0
-            )  # the first, so that it is stepped before the children are waited for
+            is_own = takes_part and own.start == 0  # first, so that it steps before the children are waited for
             share = OwnShare(self._memory, work) if is_own else Child(self._memory, work, children, timeout, patience)
             self._shares.append(share)
 
