@@ -126,9 +126,11 @@ class RolloutCollector:
                 if t > 0:
                     self._end_step(rollout, group, t - 1, finals)
                 if t < rollout.num_steps:
+                    if self._needs_expert:
+                        group.environments.ask_experts()  # who think while the model does
                     group.act(t)
                     if self._needs_expert:
-                        self._ask_expert(group, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
+                        self._hear_expert(group, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
                     self._begin_step(group, t)
         return finals
 
@@ -247,7 +249,7 @@ class RolloutCollector:
         ]
         return np.stack(draws, axis=1)
 
-    def _ask_expert(self, group: ActingGroup, t: int, noise: np.ndarray, stage_steps: int) -> None:
+    def _hear_expert(self, group: ActingGroup, t: int, noise: np.ndarray, stage_steps: int) -> None:
         columns = group.columns
         expert, available = columns.host_expert_actions[t], columns.host_flags["has_expert"][t]
         group.environments.expert_actions(expert, available)

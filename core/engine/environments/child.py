@@ -123,7 +123,7 @@ class Share(SerialEnvironments):
         self._note_episodes()
         return ends
 
-    def ask_experts(self, _: None) -> tuple[np.ndarray, np.ndarray]:
+    def experts_say(self, _: None) -> tuple[np.ndarray, np.ndarray]:
         """The experts' actions, and where there are any."""
         actions = allocate(action_layout(self.action_space), self.num_envs)
         available = np.zeros(self.num_envs, bool)

@@ -115,6 +115,9 @@ class Environments(ABC):
     def has_expert(self) -> bool:
         """Whether the environments, or wrappers of them, have a method `expert_action`."""
 
+    def ask_experts(self) -> None:  # noqa: B027 in this process nobody can think meanwhile
+        """Let the experts begin to think about what is seen now; `expert_actions` waits for what they say."""
+
     @abstractmethod
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         """Ask every expert: write its actions (as the policy gives them) and where there are any, (N,) bool.

@@ -49,6 +49,10 @@ class GroupedEnvironments(Environments):
     def end_step(self, row: Row) -> list[EpisodeEnd]:
         return [end.shifted(part.start) for own, part in self._groups for end in own.end_step(row.part(part))]
 
+    def ask_experts(self) -> None:
+        for own, _ in self._groups:
+            own.ask_experts()
+
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
         for own, part in self._groups:
             own.expert_actions(actions[part], available[part])

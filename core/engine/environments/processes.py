@@ -57,6 +57,7 @@ class ProcessEnvironments(Environments):
         self._histories: list[list[Any]] = [[] for _ in indices]
         self._asked: list[list[int]] = [[] for _ in indices]  # at which of these steps its expert was asked
         self._episodes = self._memory.episodes.copy()
+        self._experts_asked = False
         self.processes, self.takes_part = min(processes, len(indices) - takes_part), takes_part
         # a process that waits awake beside children on every core gets two of these onto one core
         patience = PATIENCE if self.processes * groups < cores() else 0.0
@@ -145,11 +146,19 @@ class ProcessEnvironments(Environments):
     def has_expert(self) -> bool:
         return self._has_expert
 
-    def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
+    def ask_experts(self) -> None:
         for asked, history in zip(self._asked, self._histories, strict=True):
             asked.append(len(history))
-        for share, answer in zip(self._shares, self._all("ask_experts"), strict=True):
-            actions[share.work.part], available[share.work.part] = answer
+        for share in self._shares:
+            share.ask("experts_say")
+        self._experts_asked = True
+
+    def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
+        if not self._experts_asked:
+            self.ask_experts()
+        self._experts_asked = False
+        for share in self._shares:
+            actions[share.work.part], available[share.work.part] = share.answer()
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
         cut_off = [episode for own in self._all("new_scenes") for episode in own]

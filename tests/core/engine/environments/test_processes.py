@@ -93,6 +93,31 @@ def test_a_child_that_dies_beside_this_process_is_replaced_and_only_the_guilty_e
     environments.close()
 
 
+class SlowExpert(CountingEnv):
+    """Whose expert answers when somebody has made the file."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def expert_action(self) -> int:
+        while not self.file.exists():
+            pass
+        return 1
+
+
+def test_experts_think_while_something_else_is_done(tmp_path: Path) -> None:
+    file = tmp_path / "acted"
+    environments = ProcessEnvironments(partial(SlowExpert, file), range(2), 1, "test", 2)
+    environments.reset(np.zeros((2, 1), np.float32))
+    environments.ask_experts()
+    file.touch()  # nothing that waits for the experts would come this far
+    actions, available = np.zeros(2, np.int64), np.zeros(2, bool)
+    environments.expert_actions(actions, available)
+    assert (actions.tolist(), available.tolist()) == ([1, 1], [True, True])
+    environments.close()
+
+
 def test_experts_are_asked_where_they_are() -> None:
     make = partial(ExpertEnv, lambda steps: steps if steps % 2 else None)
     environments = ProcessEnvironments(make, range(3), 1, "test", 1, takes_part=True)
