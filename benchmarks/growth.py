@@ -102,7 +102,7 @@ def rollout_bytes(num_steps: int, num_envs: int) -> int:
     import torch
     from growing import Noise
 
-    from trainctl.core.engine.rollout import Rollout
+    from trainctl.core.engine.collecting.rollout import Rollout
     from trainctl.core.tree import leaves
 
     spaces = (Noise.observation_space, Noise.action_space)

@@ -28,11 +28,11 @@ from rich.live import Live
 
 from trainctl.cli.console_live import LiveDisplay
 from trainctl.core.engine.device import cores
-from trainctl.core.engine.film_sink import FilmSink
 from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import Outcome, RunOptions
+from trainctl.core.engine.playing.validation import Validator
+from trainctl.core.engine.reporting.film_sink import FilmSink
 from trainctl.core.engine.trainer import Trainer
-from trainctl.core.engine.validation import Validator
 
 EXPERIMENT = Path(__file__).parent.parent / "experiments" / "goto_object.py"
 PROMISED = 0.03

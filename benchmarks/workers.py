@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from svg import Plot
 
-from trainctl.core.engine.checkpoint import Checkpoint, list_checkpoints
-from trainctl.core.engine.run_directory import RunDirectory
+from trainctl.core.engine.saving.checkpoint import Checkpoint, list_checkpoints
+from trainctl.core.engine.saving.run_directory import RunDirectory
 from trainctl.core.engine.seeding import derived_seed
 
 HERE = Path(__file__).resolve().parent

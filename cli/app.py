@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _report(error: Exception) -> int:
     """Say on stderr what went wrong; gives the exit code."""
-    from ..core.engine.first_error import write_error
+    from ..core.engine.workers.first_error import write_error
     from .console import show_failure
 
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):

@@ -13,7 +13,7 @@ from .options import AsJson
 from .output import print_document
 
 if TYPE_CHECKING:
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.saving.run_directory import RunDirectory
 
 app = typer.Typer(no_args_is_help=True, help="Checkpoints of a run: list, check, delete.", rich_markup_mode=None)
 
@@ -39,8 +39,8 @@ def verify(path: Run, as_json: AsJson = False) -> None:
 
     Exit codes: 0 all are valid, 3 one is not.
     """
-    from ..core.engine.checkpoint import list_checkpoints
-    from ..core.engine.checkpoint import verify as fault_of
+    from ..core.engine.saving.checkpoint import list_checkpoints
+    from ..core.engine.saving.checkpoint import verify as fault_of
     from .console import show_lines
 
     directory = _directory(path)
@@ -65,8 +65,8 @@ def prune(
 
     What was set aside (damaged, or of a branch that was left) is deleted as well.
     """
-    from ..core.engine.checkpoint_directory import remove_set_aside
-    from ..core.engine.retention import retain
+    from ..core.engine.saving.checkpoint_directory import remove_set_aside
+    from ..core.engine.saving.retention import retain
     from .console import show_lines
 
     directory, problems = _directory(path), list[str]()
@@ -81,7 +81,7 @@ def prune(
 
 
 def _directory(path: Path) -> RunDirectory:
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.saving.run_directory import RunDirectory
 
     return RunDirectory.of_checkpoint(path)
 
@@ -91,8 +91,8 @@ def _is_all(path: Path, directory: RunDirectory) -> bool:
 
 
 def _listed(directory: RunDirectory) -> Iterator[dict[str, object]]:
-    from ..core.engine.checkpoint import list_checkpoints
-    from ..core.engine.checkpoint_manifest import examine
+    from ..core.engine.saving.checkpoint import list_checkpoints
+    from ..core.engine.saving.checkpoint_manifest import examine
 
     for path in list_checkpoints(directory.checkpoints):
         manifest, reason = examine(path)

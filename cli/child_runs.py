@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..core.engine.signals import signalled_with_parent
+from ..core.engine.workers.signals import signalled_with_parent
 
 STOPPED = {75, 130}
 """Exit codes of a run that was asked to save and leave."""

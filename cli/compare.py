@@ -12,7 +12,7 @@ from .options import AsJson
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.run_groups import Group
+    from ..core.engine.commands.run_groups import Group
 
 Metric = Annotated[str, typer.Option(metavar="TAG", help="The metric, as TensorBoard calls it.")]
 RunPaths = Annotated[
@@ -38,12 +38,12 @@ def compare(
 
     Runs that differ in their seed alone are one group, compared with the group of the first run.
     """
-    from ..core.engine.run_groups import read_groups
+    from ..core.engine.commands.run_groups import read_groups
 
     with standard_output(reserved=as_json):
         groups = read_groups(runs, metric)
         if plot is not None:
-            from ..core.engine.curve_plot import plot as draw
+            from ..core.engine.commands.curve_plot import plot as draw
 
             draw(groups, metric, plot)
     if as_json:
@@ -53,7 +53,7 @@ def compare(
 
 
 def _document(groups: list[Group], metric: str, points: int) -> dict[str, Any]:
-    from ..core.engine.run_groups import code_changes, equal_steps, setting_changes
+    from ..core.engine.commands.run_groups import code_changes, equal_steps, setting_changes
 
     first, *others = groups
     return {
@@ -75,7 +75,7 @@ def _document(groups: list[Group], metric: str, points: int) -> dict[str, Any]:
 
 
 def _show(groups: list[Group], metric: str, points: int) -> None:
-    from ..core.engine.run_groups import code_changes, equal_steps, setting_changes
+    from ..core.engine.commands.run_groups import code_changes, equal_steps, setting_changes
     from .console import show_lines, show_table
 
     first, *others = groups

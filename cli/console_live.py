@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..core.engine.first_error import ERROR_FILE
+from ..core.engine.workers.first_error import ERROR_FILE
 from .captured_output import CapturedOutput
 from .displays import FIRST_TAGS, QuietDisplay, interval_line
 from .text import duration, number, sparkline

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.builder import Builder, built
-from ..core.engine.schedule import Schedule
+from ..core.engine.learning.schedule import Schedule
 from ..core.experiment import Experiment
 from ..core.pipeline import PipelineStage
 from .text import sparkline

@@ -20,7 +20,7 @@ def debug_dump(
 
     Exit codes: 0 the update went wrong again, 1 this time it did not, 3 there is no dump.
     """
-    from ..core.engine.debug_dump import repeat_update
+    from ..core.engine.commands.debug_dump import repeat_update
     from .console import show_lines
 
     repeated = repeat_update(path)

@@ -25,7 +25,7 @@ def doctor(
 
     Exit codes: 0 fit to train (warnings included), 1 not.
     """
-    from ..core.engine.doctor import ERROR, examine
+    from ..core.engine.commands.doctor import ERROR, examine
 
     with standard_output(reserved=as_json):
         findings = examine(runs_dir)

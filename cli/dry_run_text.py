@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .text import duration, number, size
 
 if TYPE_CHECKING:
-    from ..core.engine.dry_run import DryRun, StageReport
+    from ..core.engine.commands.dry_run import DryRun, StageReport
 
 
 def dry_run_lines(found: DryRun) -> Iterator[str]:

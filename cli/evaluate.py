@@ -12,7 +12,7 @@ from .options import AsJson, CheckpointArgument, CheckpointOption, Device, Setti
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.from_checkpoint import Evaluated
+    from ..core.engine.saving.from_checkpoint import Evaluated
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def evaluate(
     """
     chosen = one_path(path, checkpoint, "evaluate")
 
-    from ..core.engine.from_checkpoint import evaluate_checkpoint
+    from ..core.engine.saving.from_checkpoint import evaluate_checkpoint
     from ..core.experiment_file import load_experiment
 
     if settings and experiment is None:
@@ -88,8 +88,8 @@ def evaluate(
 
 def _all_of(path: Path) -> list[Path]:
     """The checkpoints of the run; damaged ones are told and left out. Raises `CheckpointError` if none is left."""
-    from ..core.engine.checkpoint import list_checkpoints, verify
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.saving.checkpoint import list_checkpoints, verify
+    from ..core.engine.saving.run_directory import RunDirectory
     from ..core.errors import CheckpointError
     from .console import say
 

@@ -41,9 +41,9 @@ def export(
     trainctl export runs/first --format pt2 --output policy
     trainctl export runs/first --format onnx
     """
-    from ..core.engine.export import export as write
-    from ..core.engine.from_checkpoint import open_model
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.commands.export import export as write
+    from ..core.engine.saving.from_checkpoint import open_model
+    from ..core.engine.saving.run_directory import RunDirectory
 
     chosen = one_path(path, checkpoint, "export")
     with standard_output(reserved=as_json):

@@ -12,8 +12,8 @@ from .options import AsJson, Device, Settings, settings_of
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.dealing import Share
-    from ..core.engine.dry_run import DryRun
+    from ..core.engine.commands.dry_run import DryRun
+    from ..core.engine.workers.dealing import Share
     from ..core.experiment_file import LoadedExperiment
 
 
@@ -46,7 +46,7 @@ def inspect_pipeline(
     trainctl inspect-pipeline experiments/cartpole_ppo.py --nproc 4
     """
     from ..core.description import describe
-    from ..core.engine.dealing import shares
+    from ..core.engine.workers.dealing import shares
 
     with standard_output(reserved=as_json):
         loaded, position = _load(path, settings_of(settings))
@@ -63,7 +63,7 @@ def inspect_pipeline(
 
 def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[str, Any] | None]:
     """The experiment, and where it stands if the path leads to a run."""
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.saving.run_directory import RunDirectory
     from ..core.experiment_file import load_experiment
 
     is_missing = not path.exists() and any(path.absolute().parent.glob("*.py"))
@@ -71,7 +71,7 @@ def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[
         return load_experiment(path, settings), None
     if settings:
         raise UsageError(f"--set cannot change {path}: the settings of a run are fixed", "inspect its experiment file")
-    from ..core.engine.from_checkpoint import load_run
+    from ..core.engine.saving.from_checkpoint import load_run
     from .position import position_of
 
     directory = RunDirectory.of_checkpoint(path)
@@ -80,8 +80,8 @@ def _load(path: Path, settings: dict[str, str]) -> tuple[LoadedExperiment, dict[
 
 
 def _rehearse(loaded: LoadedExperiment, device: str) -> DryRun:
+    from ..core.engine.commands.dry_run import dry_run
     from ..core.engine.device import prepare
-    from ..core.engine.dry_run import dry_run
 
     return dry_run(loaded.experiment, 0, prepare(device, deterministic=False))
 

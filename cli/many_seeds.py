@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from ..core.engine.run_directory import RunDirectory
+from ..core.engine.saving.run_directory import RunDirectory
 from ..core.errors import CheckpointError, UsageError
 from .child_runs import STOPPED, ChildRuns, Ended
 

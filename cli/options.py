@@ -14,7 +14,7 @@ from .completion import complete_runs
 from .displays import can_draw
 
 if TYPE_CHECKING:
-    from ..core.engine.workers import Fleet
+    from ..core.engine.workers.workers import Fleet
 
 Settings = Annotated[
     list[str],
@@ -107,14 +107,14 @@ def fleet_of(
     nproc: int, nnodes: str, node_rank: int | None, rdzv_endpoint: str, max_restarts: int, quiet: bool, plain: bool
 ) -> Fleet:
     """The workers that the options ask for. The first of them shows itself as this command would."""
-    from ..core.engine.workers import Fleet
+    from ..core.engine.workers.workers import Fleet
 
     display = [option for option, wanted in (("--quiet", quiet), ("--plain", plain)) if wanted]
     draws = can_draw(quiet, plain)
     fleet = Fleet(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, tuple(display), draws)
     if nnodes != "slurm":
         return fleet
-    from ..core.engine.slurm import placed_by_slurm
+    from ..core.engine.workers.slurm import placed_by_slurm
 
     return placed_by_slurm(fleet)
 
@@ -134,6 +134,6 @@ def addressed(path: Path) -> Path:
     """The checkpoint that RUN@best, RUN@stage:NAME or RUN@step:N means; another path is itself."""
     if "@" not in str(path):
         return path
-    from ..core.engine.checkpoint_choice import choose
+    from ..core.engine.saving.checkpoint_choice import choose
 
     return choose(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..core.engine.from_checkpoint import chosen_checkpoint
 from ..core.engine.progress import Progress
-from ..core.engine.run_directory import RunDirectory
+from ..core.engine.saving.from_checkpoint import chosen_checkpoint
+from ..core.engine.saving.run_directory import RunDirectory
 from ..core.experiment import Experiment
 from .console import say
 from .text import bar

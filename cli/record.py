@@ -12,7 +12,7 @@ from .options import AsJson, CheckpointArgument, CheckpointOption, Device, one_p
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.filming import Film
+    from ..core.engine.playing.filming import Film
 
 
 class Only(StrEnum):
@@ -53,9 +53,9 @@ def record(
     trainctl record runs/first --episodes 3
     trainctl record runs/first@best --only failures --episodes 20 --output failures
     """
-    from ..core.engine.filming import film, success_is
-    from ..core.engine.from_checkpoint import open_model
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.playing.filming import film, success_is
+    from ..core.engine.saving.from_checkpoint import open_model
+    from ..core.engine.saving.run_directory import RunDirectory
     from .console import say
 
     chosen = one_path(path, checkpoint, "record")

@@ -11,7 +11,7 @@ from .options import AsJson, CheckpointOption, Device, Quiet, Settings, settings
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.demonstration_recorder import Player, Recording
+    from ..core.engine.playing.demonstration_recorder import Player, Recording
     from ..core.experiment import EnvironmentSource
 
 
@@ -36,7 +36,7 @@ def record_demonstrations(
     \b
     trainctl record-demonstrations experiments/doorkey_demonstrations.py --episodes 500 --output doorkey/expert-v0
     """
-    from ..core.engine.demonstration_recorder import new_dataset_path, record_demonstrations
+    from ..core.engine.playing.demonstration_recorder import new_dataset_path, record_demonstrations
     from ..core.experiment_file import load_experiment
     from .console_progress import progress_bar
 
@@ -57,8 +57,8 @@ def _player(
     environment: EnvironmentSource, checkpoint: Path | None, deterministic: bool, seed: int, device: str
 ) -> tuple[Player, EnvironmentSource, str]:
     """Who plays, where, and who that is in words."""
-    from ..core.engine.demonstration_recorder import ExpertPlayer, ModelPlayer
-    from ..core.engine.from_checkpoint import open_model
+    from ..core.engine.playing.demonstration_recorder import ExpertPlayer, ModelPlayer
+    from ..core.engine.saving.from_checkpoint import open_model
 
     if checkpoint is None:
         return ExpertPlayer(), environment, "the expert"

@@ -55,7 +55,7 @@ def replay(
 
 
 def _replay_failure(run: Path, failure: str) -> None:
-    from ..core.engine.replay_failure import replay_failure
+    from ..core.engine.commands.replay_failure import replay_failure
     from .console import show_lines
 
     replayed = replay_failure(run, failure)
@@ -72,8 +72,8 @@ def _replay_failure(run: Path, failure: str) -> None:
 def _replay_episode(
     run: Path, environment: int, number: int, stage: str | None, output: Path | None, suffix: str
 ) -> None:
-    from ..core.engine.replay_episode import find_episode, play_again
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.commands.replay_episode import find_episode, play_again
+    from ..core.engine.saving.run_directory import RunDirectory
     from .console import say, show_lines
     from .text import number as short
 

@@ -12,7 +12,7 @@ import typer
 from .compare import Metric, RunPaths
 
 if TYPE_CHECKING:
-    from ..core.engine.run_statistics import Spread
+    from ..core.engine.commands.run_statistics import Spread
 
 _HEADER = ["experiment", "runs", "mean", "IQM", "IQM 95 % low", "IQM 95 % high"]
 
@@ -39,8 +39,8 @@ def report(
 
     Runs that differ in their seed alone are one row. Values are as the last interval, or validation, left them.
     """
-    from ..core.engine.run_groups import final_values, read_groups
-    from ..core.engine.run_statistics import spread
+    from ..core.engine.commands.run_groups import final_values, read_groups
+    from ..core.engine.commands.run_statistics import spread
 
     groups = [(group, final_values(group, metric, last)) for group in read_groups(runs, metric)]
     rows = [[group.label, *_cells(spread(values))] for group, values in groups if values]

@@ -27,7 +27,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
     from ..core.engine.options import Outcome
-    from ..core.engine.signals import StopRequest
+    from ..core.engine.workers.signals import StopRequest
 
 
 def resume(
@@ -77,7 +77,7 @@ def resume(
     """
     chosen = one_path(path, checkpoint, "resume")
 
-    from ..core.engine.final_failure import refuse_to_repeat_a_failure
+    from ..core.engine.workers.final_failure import refuse_to_repeat_a_failure
 
     refuse_to_repeat_a_failure()  # before everything that takes seconds to import
     from .training import train

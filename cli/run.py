@@ -28,7 +28,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
     from ..core.engine.options import Outcome
-    from ..core.engine.signals import StopRequest
+    from ..core.engine.workers.signals import StopRequest
 
 
 def run(
@@ -113,7 +113,7 @@ def run(
         words += ["--init-from", str(init_from)] if init_from is not None else []
         words += ["--from-stage", from_stage] if from_stage is not None else []
         train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
-    from ..core.engine.final_failure import refuse_to_repeat_a_failure
+    from ..core.engine.workers.final_failure import refuse_to_repeat_a_failure
 
     refuse_to_repeat_a_failure()  # before everything that takes seconds to import
     from .training import train

@@ -11,7 +11,7 @@ from .options import AsJson
 from .output import print_document
 
 if TYPE_CHECKING:
-    from ..core.engine.run_listing import RunSummary
+    from ..core.engine.commands.run_listing import RunSummary
 
 _HEADER = ["run", "state", "stage", "steps", "best", "last", "steps/s", "age"]
 
@@ -28,7 +28,7 @@ def runs(
 
     best, last: mean return of an interval of the present stage. age: since it was begun.
     """
-    from ..core.engine.run_listing import list_runs
+    from ..core.engine.commands.run_listing import list_runs
 
     found = list_runs(runs_dir)
     if as_json:

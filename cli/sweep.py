@@ -18,7 +18,7 @@ from .child_runs import STOPPED, ChildRuns, Ended
 from .options import AsJson, Device, Settings, Wandb, set_words, settings_of
 
 if TYPE_CHECKING:
-    from ..core.engine.sweep import Sweep, Trial
+    from ..core.engine.commands.sweep import Sweep, Trial
     from ..core.experiment_file import LoadedExperiment
 
 _PAUSE = 0.2  # seconds between two looks at the runs
@@ -75,8 +75,8 @@ def sweep(
     Each trial is an ordinary run, runs/NAME/trial-000 and so on. The same command goes on with a sweep that was stopped
     or killed, trials that were training included; with more --trials it becomes longer.
     """
-    from ..core.engine.search_space import space_of
-    from ..core.engine.sweep import Sweep
+    from ..core.engine.commands.search_space import space_of
+    from ..core.engine.commands.sweep import Sweep
     from .output import standard_output
 
     fixed, (tag, _, _) = settings_of(settings), metric.partition("/")

@@ -13,7 +13,7 @@ import typer
 from .completion import complete_runs
 
 if TYPE_CHECKING:
-    from ..core.engine.run_directory import RunDirectory
+    from ..core.engine.saving.run_directory import RunDirectory
 
 _LOCK_QUESTION = 3.0  # seconds between two questions whether the training's process lives: each takes half a second
 
@@ -31,9 +31,9 @@ def tail(
     trainctl tail runs/first
     trainctl tail runs/first --lines 100
     """
-    from ..core.engine.metrics_file import follow
-    from ..core.engine.run_directory import RunDirectory
-    from ..core.engine.run_listing import summary_of
+    from ..core.engine.commands.run_listing import summary_of
+    from ..core.engine.reporting.metrics_file import follow
+    from ..core.engine.saving.run_directory import RunDirectory
     from .displays import interval_line
 
     directory = RunDirectory.of_checkpoint(run)
@@ -45,8 +45,8 @@ def tail(
 
 def _is_over(directory: RunDirectory) -> Callable[[], bool]:
     """Whether nobody trains this run, asked of its record each time and of its lock now and then."""
-    from ..core.engine.run_directory import RUNNING, last_status
-    from ..core.engine.run_listing import state_of
+    from ..core.engine.commands.run_listing import state_of
+    from ..core.engine.saving.run_directory import RUNNING, last_status
 
     asked = -_LOCK_QUESTION
 

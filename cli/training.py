@@ -17,8 +17,8 @@ from .output import print_document, standard_output
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
     from ..core.engine.options import Outcome
-    from ..core.engine.signals import StopRequest
-    from ..core.engine.workers import Fleet
+    from ..core.engine.workers.signals import StopRequest
+    from ..core.engine.workers.workers import Fleet
 
 
 def train(
@@ -29,7 +29,7 @@ def train(
     Of a fleet the first worker has a display of its own on the same terminal, so here only warnings are shown. An error
     of the training carries notes: the last checkpoint, and the command that goes on.
     """
-    from ..core.engine.signals import StopRequest
+    from ..core.engine.workers.signals import StopRequest
     from .console import say
 
     faulthandler.enable(2)  # what crashes below Python says in which line
@@ -46,7 +46,7 @@ def train(
             raise
         finally:
             display.close()
-        from ..core.engine.workers import is_one_of_many
+        from ..core.engine.workers.workers import is_one_of_many
 
         if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome))
@@ -70,7 +70,7 @@ def _way_on(directory: Path | None) -> list[str]:
     """What is left of a run that has failed; nothing if it never began."""
     if directory is None:
         return []
-    from ..core.engine.checkpoint import newest_valid
+    from ..core.engine.saving.checkpoint import newest_valid
 
     newest, _ = newest_valid(directory / "checkpoints")
     last = newest.path if newest else "none, so it would begin anew"

@@ -11,7 +11,7 @@ from .options import AsJson, Device, Nproc, Settings, settings_of
 from .output import print_document, standard_output
 
 if TYPE_CHECKING:
-    from ..core.engine.verify_resume import Verdict
+    from ..core.engine.commands.verify_resume import Verdict
 
 
 def verify_resume(
@@ -56,10 +56,10 @@ def verify_resume(
 
     Exit codes: 0 bit-exact, 1 not, 2 bad experiment or usage.
     """
+    from ..core.engine.commands.verify_resume import POINTS
+    from ..core.engine.commands.verify_resume import verify_resume as verify
     from ..core.engine.options import RunOptions
-    from ..core.engine.verify_resume import POINTS
-    from ..core.engine.verify_resume import verify_resume as verify
-    from ..core.engine.workers import Fleet
+    from ..core.engine.workers.workers import Fleet
     from .console import say
 
     options = RunOptions(

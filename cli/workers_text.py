@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..core.engine.dealing import Share
+    from ..core.engine.workers.dealing import Share
 
 
 def workers_lines(shares: Sequence[Share]) -> list[str]:

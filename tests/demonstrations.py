@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.toys import ExpertEnv
-from trainctl.core.engine.demonstration_recorder import ExpertPlayer, Recording, record_demonstrations
+from trainctl.core.engine.playing.demonstration_recorder import ExpertPlayer, Recording, record_demonstrations
 
 LENGTHS = (3, 5, 1, 4, 2, 6)
 """Steps of the episodes; episode e shows [100 e + steps so far], and its expert does steps % 3."""

@@ -34,7 +34,7 @@ TORCHLESS = ["builder", "early_stopping", "errors", "experiment", "metrics", "pi
 # The few files of the package that may know a library.
 ONLY_IMPORTERS = {
     "rich": ("cli/console.py", "cli/console_live.py", "cli/console_progress.py"),
-    "torch.distributed": ("core/engine/workers.py", "core/engine/elastic.py"),
+    "torch.distributed": ("core/engine/workers/workers.py", "core/engine/workers/elastic.py"),
 }
 MAX_LINES = 300
 

@@ -21,7 +21,7 @@ from .core.shares import evenly_distribute_count_into_bins
 from .core.validation import Validation
 
 if TYPE_CHECKING:
-    from .core.engine.policy import load_policy
+    from .core.engine.playing.policy import load_policy
 
 __version__ = version("trainctl")
 
@@ -54,7 +54,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`load_policy` is imported when it is asked for: it needs torch."""
     if name == "load_policy":
-        from .core.engine.policy import load_policy
+        from .core.engine.playing.policy import load_policy
 
         return load_policy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

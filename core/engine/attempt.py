@@ -9,19 +9,19 @@ from typing import Any, Protocol
 
 from ..description import describe
 from ..experiment_file import LoadedExperiment
-from .checkpoint import newest_valid
 from .early_stopping import StageCriterion
-from .non_finite import FailedUpdate, write_dump
+from .learning.non_finite import FailedUpdate, write_dump
+from .learning.precision import is_slow_in_bfloat16, learn_in_bfloat16
 from .options import Outcome
-from .precision import is_slow_in_bfloat16, learn_in_bfloat16
-from .profile import profiled
 from .progress import Progress
-from .reporting import JsonLinesSink, MetricSink, NoSink, Sinks
-from .run_directory import RunDirectory
-from .signals import StopRequest
-from .tensorboard_sink import TensorBoardSink
+from .reporting.profile import profiled
+from .reporting.reporting import JsonLinesSink, MetricSink, NoSink, Sinks
+from .reporting.tensorboard_sink import TensorBoardSink
+from .reporting.wandb_sink import wandb_sink
+from .saving.checkpoint import newest_valid
+from .saving.run_directory import RunDirectory
 from .trainer import Trainer
-from .wandb_sink import wandb_sink
+from .workers.signals import StopRequest
 
 
 class Display(MetricSink, Protocol):
@@ -154,7 +154,7 @@ def sinks_of(directory: RunDirectory, display: Display, start_step: int, trainer
     tensorboard.source(directory.sources())
     sinks: list[MetricSink] = [JsonLinesSink(directory.metrics, display.warn), tensorboard, display]
     if record.get("films"):
-        from .film_sink import FilmSink  # draws, which takes a while to import
+        from .reporting.film_sink import FilmSink  # draws, which takes a while to import
 
         seen = (trainer.progress, lambda: trainer.model)
         sinks.append(FilmSink(experiment, *seen, tensorboard, display.warn, lambda: trainer.stop_requested()))

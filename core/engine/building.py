@@ -8,7 +8,7 @@ from torch import nn
 
 from ..errors import CheckpointError, ExperimentError, TrainctlError
 from ..experiment import EnvironmentSource, Experiment
-from .checkpoint import Checkpoint
+from .saving.checkpoint import Checkpoint
 from .seeding import derived_seed, set_seed
 
 MOST_SHOWN = 4

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from .workers import is_one_of_many, local_rank, workers_here
+from .workers.workers import is_one_of_many, local_rank, workers_here
 
 LARGE = 2**19
 """Parameters of the smallest model that is worth all cores: a recurrent layer of 512 is twice as large."""

@@ -9,7 +9,7 @@ from ..early_stopping import EarlyStoppingCriterion
 from ..errors import ExperimentError, TrainctlError
 from ..metrics import ScalarMeanTracker
 from .progress import Progress
-from .workers import WorkerGroup
+from .workers.workers import WorkerGroup
 
 
 class StageCriterion:

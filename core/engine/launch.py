@@ -15,20 +15,20 @@ from .attempt import Display as Display
 from .attempt import NoDisplay as NoDisplay
 from .attempt import outcome_of, sinks_of, train
 from .building import load_model
-from .changes import changes, refuse_changes
-from .checkpoint import newest_valid, remove_leftovers
-from .checkpoint_directory import set_aside
-from .dealing import deal
 from .device import learning_threads, prepare
-from .from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
-from .guarantee import differences, guarantee_of
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
-from .resuming import change_run, newer_than
-from .run_directory import RunDirectory, default_name, last_status
-from .signals import StopRequest
+from .reporting.wandb_sink import need_wandb
+from .saving.changes import changes, refuse_changes
+from .saving.checkpoint import newest_valid, remove_leftovers
+from .saving.checkpoint_directory import set_aside
+from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
+from .saving.guarantee import differences, guarantee_of
+from .saving.resuming import change_run, newer_than
+from .saving.run_directory import RunDirectory, default_name, last_status
 from .trainer import Trainer
-from .wandb_sink import need_wandb
-from .workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
+from .workers.dealing import deal
+from .workers.signals import StopRequest
+from .workers.workers import ONE_PROCESS, Fleet, WorkerGroup, worker_group
 
 
 def start(options: RunOptions, display: Display, command: list[str], request: StopRequest | None = None) -> Outcome:
@@ -188,7 +188,7 @@ def _initialize(trainer: Trainer, init_from: Path | None) -> None:
 
 def _resume_with_workers(path: Path, directory: RunDirectory, device: str | None, fleet: Fleet) -> Outcome:
     """Have the launcher resume the run in every worker, and read how it ended from what they wrote."""
-    from .elastic import launch_workers  # takes a second to import
+    from .workers.elastic import launch_workers  # takes a second to import
 
     arguments = ["resume", "--checkpoint", str(path), *(["--device", device] if device else []), *fleet.worker_options]
     launch_workers(arguments, fleet, directory.logs, directory.path.name)

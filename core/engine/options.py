@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .adjustments import NO_ADJUSTMENTS, Adjustments
-from .workers import ONE_PROCESS, Fleet, is_one_of_many
+from .workers.workers import ONE_PROCESS, Fleet, is_one_of_many
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..errors import ExperimentError, Fault, refuse
 from ..experiment import Experiment
 from ..pipeline import PipelineStage
 from .environments import Environments, build_environments, is_same_space
-from .off_policy import NoOffPolicy
+from .learning.off_policy import NoOffPolicy
 
 
 def who_asks_the_expert(stage: PipelineStage, losses: Mapping[str, Any]) -> str:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 
 from ..metrics import LoggingPackage, ScalarMeanTracker
 from ..settings import ResolvedSettings
-from .collector import RolloutCollector
+from .collecting.collector import RolloutCollector
+from .collecting.failures import FailureBudget
+from .collecting.reward_normalizer import RawRewards
 from .early_stopping import StageCriterion
-from .evaluation import EvaluationStopped
-from .failures import FailureBudget
-from .learner import Learner, WeightedLoss
-from .off_policy import NoOffPolicy
+from .learning.learner import Learner, WeightedLoss
+from .learning.off_policy import NoOffPolicy
+from .playing.evaluation import EvaluationStopped
+from .playing.validation import NoValidation
 from .progress import STEPS_TAKEN, STOPPED_EARLY, Progress
-from .reporting import MetricSink
-from .reward_normalizer import RawRewards
-from .stopwatch import Stopwatch
-from .validation import NoValidation
-from .workers import WorkerGroup
+from .reporting.reporting import MetricSink
+from .reporting.stopwatch import Stopwatch
+from .workers.workers import WorkerGroup
 
 
 class StageRunner:

@@ -17,26 +17,26 @@ from ..experiment import Experiment
 from ..metrics import ScalarMeanTracker
 from ..pipeline import PipelineStage
 from .building import build_model, environment_of_stage, load_model
-from .changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
-from .checkpoint import Checkpoint, Stateful, add_about, checkpoint_name, save_checkpoint
-from .collector import RolloutCollector
-from .dealing import deal
+from .collecting.collector import RolloutCollector
+from .collecting.failures import FailureBudget
+from .collecting.reward_normalizer import RawRewards, RewardNormalizer
 from .early_stopping import StageCriterion
 from .environments import build_environments
-from .failures import FailureBudget
-from .learner import Learner, WeightedLoss
-from .non_finite import FailedUpdate
-from .off_policy import NoOffPolicy, OffPolicyUpdater
+from .learning.learner import Learner, WeightedLoss
+from .learning.non_finite import FailedUpdate
+from .learning.off_policy import NoOffPolicy, OffPolicyUpdater
+from .playing.validation import validator_of
 from .progress import Progress
-from .redeal import own_states
-from .reporting import Sinks
-from .retention import retain
-from .reward_normalizer import RawRewards, RewardNormalizer
+from .reporting.reporting import Sinks
+from .saving.changes import CHANGES_TRAINING, Change, budget_of, changes, parts_begun_anew
+from .saving.checkpoint import Checkpoint, Stateful, add_about, checkpoint_name, save_checkpoint
+from .saving.retention import retain
 from .seeding import GlobalRandomState, derived_seed, set_seed
 from .stage_checks import check_stages, who_asks_the_expert
 from .stage_runner import StageRunner
-from .validation import validator_of
-from .workers import WorkerGroup
+from .workers.dealing import deal
+from .workers.redeal import own_states
+from .workers.workers import WorkerGroup
 
 # parts whose state differs from worker to worker; the others are the same on all and saved once
 OF_EACH_WORKER = ("collector", "off_policy", "failures", "metrics", "rewards", "random")

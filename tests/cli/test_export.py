@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from tests.cli.conftest import Trainctl
 from trainctl import TrainctlError, load_policy
-from trainctl.core.engine import export as exporting
-from trainctl.core.engine.from_checkpoint import open_model
+from trainctl.core.engine.commands import export as exporting
+from trainctl.core.engine.saving.from_checkpoint import open_model
 
 
 def test_parameters_are_the_checkpoints_own(trainctl: Trainctl, finished: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.cli.conftest import TINY, Trainctl
 from tests.end_to_end.test_resume import killed_after
 from trainctl import TrainctlError
-from trainctl.core.engine.replay_episode import find_episode
+from trainctl.core.engine.commands.replay_episode import find_episode
 
 
 @pytest.fixture

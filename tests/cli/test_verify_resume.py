@@ -42,7 +42,7 @@ def test_several_workers_are_asked_for_and_none_is_started_again(
         asked.append(options)
         raise UsageError("not in this test")
 
-    monkeypatch.setattr("trainctl.core.engine.verify_resume.verify_resume", nothing_proved)
+    monkeypatch.setattr("trainctl.core.engine.commands.verify_resume.verify_resume", nothing_proved)
     assert trainctl("verify-resume", TINY, "--nproc", 2).code == 2
     (options,) = asked
     assert (options.fleet.nproc, options.fleet.max_restarts) == (2, 0)

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainctl.core.engine.checkpoint import list_checkpoints
 from trainctl.core.engine.launch import NoDisplay, resume, start
 from trainctl.core.engine.options import Outcome, RunOptions
+from trainctl.core.engine.saving.checkpoint import list_checkpoints
 
 EXPERIMENT = """
 import torch

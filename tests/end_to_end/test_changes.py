@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.runs import checkpoint_steps, metrics, run, weights
-from trainctl.core.engine.checkpoint import Checkpoint
 from trainctl.core.engine.launch import NoDisplay, resume, start
 from trainctl.core.engine.options import Outcome, RunOptions, Wish
-from trainctl.core.engine.run_directory import RunDirectory
+from trainctl.core.engine.saving.checkpoint import Checkpoint
+from trainctl.core.engine.saving.run_directory import RunDirectory
 from trainctl.core.errors import CheckpointError, ExperimentChangedError, UsageError
 
 

@@ -12,11 +12,11 @@ import torch
 
 from tests.end_to_end.runs import EXPERIMENT, metrics, weights
 from tests.end_to_end.test_validation import EXPERIMENT as WITH_VALIDATION
+from trainctl.core.engine.collecting.shown import ShownToGPU
 from trainctl.core.engine.launch import NoDisplay, start
-from trainctl.core.engine.learner import Learner, Statistics
-from trainctl.core.engine.non_finite import FailedUpdate
+from trainctl.core.engine.learning.learner import Learner, Statistics
+from trainctl.core.engine.learning.non_finite import FailedUpdate
 from trainctl.core.engine.options import Outcome, RunOptions
-from trainctl.core.engine.shown import ShownToGPU
 from trainctl.core.errors import NonFiniteError
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]

@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.runs import EXPERIMENT, run, weights
 from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import RunOptions
-from trainctl.core.engine.profile import SelfTimes
+from trainctl.core.engine.reporting.profile import SelfTimes
 
 
 def test_a_part_is_charged_without_the_parts_that_it_calls() -> None:

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.end_to_end.runs import EXPERIMENT, metrics, weights
 from trainctl.core.engine.launch import NoDisplay, resume, start
 from trainctl.core.engine.options import Outcome, RunOptions
-from trainctl.core.engine.signals import StopRequest
+from trainctl.core.engine.workers.signals import StopRequest
 from trainctl.core.metrics import LoggingPackage
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.demonstrations import datasets
 from tests.end_to_end.runs import checkpoint_steps, go_on, metrics, run, weights
 from tests.end_to_end.test_resume import killed_after
-from trainctl.core.engine.demonstration_recorder import ExpertPlayer, record_demonstrations
+from trainctl.core.engine.playing.demonstration_recorder import ExpertPlayer, record_demonstrations
 from trainctl.core.experiment_file import load_experiment
 
 pytest.importorskip("minari")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.runs import EXPERIMENT
-from trainctl.core.engine.checkpoint_choice import choose
-from trainctl.core.engine.from_checkpoint import evaluate_checkpoint
 from trainctl.core.engine.launch import NoDisplay, resume
-from trainctl.core.engine.signals import StopRequest
+from trainctl.core.engine.saving.checkpoint_choice import choose
+from trainctl.core.engine.saving.from_checkpoint import evaluate_checkpoint
+from trainctl.core.engine.workers.signals import StopRequest
 
 NAN_ON_ONE_WORKER = """
 import os

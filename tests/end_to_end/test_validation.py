@@ -10,14 +10,14 @@ import torch
 
 from tests.end_to_end.runs import checkpoint_steps, go_on, metrics, run, weights
 from trainctl import ExperimentError
-from trainctl.core.engine.checkpoint import Checkpoint
-from trainctl.core.engine.checkpoint_choice import choose
-from trainctl.core.engine.from_checkpoint import evaluate_checkpoint
 from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import Outcome, RunOptions
 from trainctl.core.engine.progress import Progress
-from trainctl.core.engine.retention import retain
-from trainctl.core.engine.signals import StopRequest
+from trainctl.core.engine.saving.checkpoint import Checkpoint
+from trainctl.core.engine.saving.checkpoint_choice import choose
+from trainctl.core.engine.saving.from_checkpoint import evaluate_checkpoint
+from trainctl.core.engine.saving.retention import retain
+from trainctl.core.engine.workers.signals import StopRequest
 from trainctl.core.errors import CheckpointError, UsageError
 
 EXPERIMENT = """

@@ -11,7 +11,7 @@ import pytest
 
 from tests.demonstrations import datasets
 from trainctl.cli.app import main
-from trainctl.core.engine.dry_run import play_expert
+from trainctl.core.engine.commands.dry_run import play_expert
 from trainctl.core.engine.environments import build_environments
 from trainctl.core.experiment_file import load_experiment
 

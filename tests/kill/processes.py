@@ -14,10 +14,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from trainctl.core.engine.checkpoint import list_checkpoints, verify
-from trainctl.core.engine.run_comparison import Difference, compare
-from trainctl.core.engine.run_directory import RunDirectory
-from trainctl.core.engine.verify_resume import PRELOADED
+from trainctl.core.engine.commands.run_comparison import Difference, compare
+from trainctl.core.engine.commands.verify_resume import PRELOADED
+from trainctl.core.engine.saving.checkpoint import list_checkpoints, verify
+from trainctl.core.engine.saving.run_directory import RunDirectory
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 

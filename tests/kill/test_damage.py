@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.kill.processes import EXPERIMENTS, Command, checkpoints, record, run_of, settings, trainctl
-from trainctl.core.engine.checkpoint_manifest import MANIFEST
-from trainctl.core.engine.from_checkpoint import chosen_checkpoint
+from trainctl.core.engine.saving.checkpoint_manifest import MANIFEST
+from trainctl.core.engine.saving.from_checkpoint import chosen_checkpoint
 from trainctl.core.errors import CheckpointError
 
 CARTPOLE = EXPERIMENTS / "cartpole.py"

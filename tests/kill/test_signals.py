@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.kill.processes import EXPERIMENTS, Command, checkpoints, damaged, lines, record, run_of, settings, trainctl
-from trainctl.core.engine.run_comparison import compare
-from trainctl.core.engine.run_directory import RunDirectory
+from trainctl.core.engine.commands.run_comparison import compare
+from trainctl.core.engine.saving.run_directory import RunDirectory
 
 CARTPOLE = EXPERIMENTS / "cartpole.py"
 CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}

@@ -23,7 +23,7 @@ from tests.learning.toys import (
 )
 from trainctl import Builder, LinearDecay
 from trainctl.core.engine.trainer import Trainer
-from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.core.experiment_file import load_experiment
 from trainctl.losses import A2C, PPO, Imitation
 from trainctl.models import CNNActorCritic, MLPActorCritic

@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 
 from trainctl import Builder, Experiment, PipelineStage, TrainingPipeline
-from trainctl.core.engine.evaluation import evaluate
+from trainctl.core.engine.playing.evaluation import evaluate
 from trainctl.core.engine.trainer import Trainer
-from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.models import MLPActorCritic
 
 CPU = torch.device("cpu")

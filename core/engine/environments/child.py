@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import EnvironmentFailure, TrainctlError
 from ...tree import map_tree
-from ..signals import SIGNALS, die_with_parent
+from ..workers.signals import SIGNALS, die_with_parent
 from .channel import Channel, shared_array
 from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words

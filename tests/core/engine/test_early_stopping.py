@@ -8,7 +8,7 @@ import pytest
 from trainctl.core.early_stopping import NeverEarlyStoppingCriterion, StopWhenMetricReaches
 from trainctl.core.engine.early_stopping import StageCriterion
 from trainctl.core.engine.progress import Progress
-from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.core.errors import ExperimentError, UsageError
 from trainctl.core.metrics import ScalarMeanTracker
 

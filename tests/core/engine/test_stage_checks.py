@@ -21,7 +21,7 @@ from trainctl import (
     TrainingPipeline,
 )
 from trainctl.core.engine.trainer import Trainer
-from trainctl.core.engine.workers import SingleWorker
+from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.demonstrations import MinariSequences
 from trainctl.losses import PPO, BehaviorCloning, Imitation, LossOutput, OffPolicyLossOutput
 from trainctl.models import MLPActorCritic

@@ -1,0 +1,145 @@
+"""Actors: from observations and noise drawn beforehand to actions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...batch import Memory
+from ...distributions import as_action_distribution
+from ...models.mlp import MLPActorCritic
+from ...models.numpy_policy import NumpyPolicy
+from ...tree import Tree, leaves
+from ..learning.recorded import repeats_itself
+from ..learning.tape import NotRepeatable, Repeat, record
+from ..seeding import untouched_global_random_state
+from .rollout import Columns
+
+AS_EVER: AbstractContextManager[object] = contextlib.nullcontext()
+
+
+class Actor:
+    """Acts with any model: by its `policy`, or by its `forward` where it has none."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.policy: Any = getattr(model, "policy", None) or self._without_values
+
+    def begin(self, noise: np.ndarray, device: torch.device) -> None:
+        """A rollout begins, with this noise (T, N, n)."""
+        self.noise: tuple[Tensor, ...] = torch.from_numpy(noise[:, None]).to(device).unbind()
+
+    def act(self, columns: Columns, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
+        """The actions of step t (N, …), and the memory after it."""
+        seen = columns.step_observations[t], memory, columns.step_masks[t], self.noise[t]
+        actions, memory = self.compute(*seen)
+        return actions[0].numpy(force=True), memory
+
+    def compute(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> tuple[Tensor, Memory]:
+        """The actions (1, N, …) on observations (1, N, …), and the memory after them."""
+        distribution, memory = self.policy(observations, memory, masks)
+        return as_action_distribution(distribution).sample(noise), memory
+
+    def evaluated(self) -> tuple[Tensor, Tensor] | None:
+        """Values (T, N) of this rollout, and log-probabilities of the actions that this actor chose; None: still to be
+        computed."""
+        return None
+
+    def _without_values(self, observations: Any, memory: Memory, masks: Tensor) -> tuple[Any, Memory]:
+        distribution, _, memory = self.model(observations, memory, masks)
+        return distribution, memory
+
+
+class RecordedActor(Actor):
+    """The same bits sooner: the operations of the first step are recorded and repeated, see `tape.record`.
+
+    A model with memory is asked for the values as well: to go through a rollout step by step once more takes longer.
+
+    Only for models that repeat themselves, see `repeats_itself`, on a CPU. What cannot be recorded after all is
+    computed as ever.
+
+    * rewritten: a context in which torch computes otherwise, for the recording.
+    """
+
+    def __init__(self, model: nn.Module, rewritten: AbstractContextManager[object]) -> None:
+        super().__init__(model)
+        self.rewritten = rewritten
+        self._repeat: Repeat | None = None
+        self._is_recorded = False
+        self._state = [*model.parameters(), *model.buffers()]
+        self._evaluated: list[list[Tensor]] = []  # of the steps so far: values, log-probabilities
+
+    def begin(self, noise: np.ndarray, device: torch.device) -> None:
+        super().begin(noise, device)
+        self._evaluated.clear()
+
+    def compute(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> tuple[Tensor, Memory]:
+        seen = [*leaves(observations), *([] if memory is None else [memory]), masks, noise]
+        if not self._is_recorded:
+            self._record(lambda: self._outputs(observations, memory, masks, noise), seen)
+        if self._repeat is None:
+            return super().compute(observations, memory, masks, noise)
+        actions, *others = self._repeat(*self._state, *seen)
+        if not others:
+            return actions, None
+        memory, *evaluated = others
+        self._evaluated.append(evaluated)
+        return actions, memory
+
+    def evaluated(self) -> tuple[Tensor, Tensor] | None:
+        if not self._evaluated:
+            return None
+        values, log_probs = zip(*self._evaluated, strict=True)
+        return torch.cat(values), torch.cat(log_probs)
+
+    def _outputs(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
+        """The actions; for a model with memory also the memory after them, the values, the log-probabilities."""
+        if memory is None:
+            return [super().compute(observations, memory, masks, noise)[0]]
+        distribution, values, after = self.model(observations, memory, masks)
+        actions = as_action_distribution(distribution).sample(noise)
+        return [actions, after, values, as_action_distribution(distribution).log_prob(actions)]
+
+    def _record(self, outputs: Callable[[], list[Tensor]], seen: list[Tensor]) -> None:
+        self._is_recorded = True
+        with contextlib.suppress(NotRepeatable), untouched_global_random_state(), self.rewritten:
+            self._repeat = record(lambda *inputs: outputs(), [*self._state, *seen])
+
+
+class NumpyActor(Actor):
+    """Acts with a small network on a CPU, see `NumpyPolicy`."""
+
+    def __init__(self, model: MLPActorCritic) -> None:
+        super().__init__(model)
+        self.numpy_policy = NumpyPolicy(model)
+
+    def begin(self, noise: np.ndarray, device: torch.device) -> None:
+        self.rows = list(noise)
+        self.numpy_policy.begin()
+
+    def act(self, columns: Columns, t: int, memory: Memory) -> tuple[np.ndarray, Memory]:
+        return self.numpy_policy(columns.host_observations[t], self.rows[t]), None
+
+
+def actor_of(
+    model: nn.Module, num_envs: int, device: torch.device, rewritten: AbstractContextManager[object] = AS_EVER
+) -> Actor:
+    """The fastest actor that there is for this model. rewritten: see `RecordedActor`."""
+    if isinstance(model, MLPActorCritic) and NumpyPolicy.fits(model, num_envs):
+        return NumpyActor(model)
+    if device.type == "cpu" and repeats_itself(model, []):
+        return RecordedActor(model, rewritten)
+    return Actor(model)
+
+
+def initial_memory(model: nn.Module, num_envs: int, device: torch.device) -> Memory:
+    """The memory the model begins with; None for a model that has none or does not say."""
+    make: Any = getattr(model, "initial_memory", None)
+    memory = make(num_envs) if make is not None else None
+    return None if memory is None else memory.to(device)

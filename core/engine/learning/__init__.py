@@ -1,0 +1,1 @@
+"""A rollout in; other weights out."""

@@ -1,0 +1,170 @@
+"""CompiledGradients: the gradient of weighted losses in one graph, by torch's compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from itertools import compress
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from ...batch import Memory
+from ...models.memory import RecurrentMemory
+from ...tree import Tree, leaves
+from ..collecting.rollout import Rollout
+from ..seeding import untouched_global_random_state
+from .cuda_graphs import Compiled, compiled_for, graphs_left_out, stay_where_they_are
+from .graph_step import GraphStep
+from .minibatch import Minibatch, taken
+from .products import SmallConvolutionsAsProducts
+from .recorded import RecordedGradients
+from .scheduled import ScheduledBatch, Schedules, TimelessBatch
+from .tape import NotRepeatable
+from .weighing import Weighed, WeightedLoss, weigh
+from .weights import Weights
+
+
+class CompiledGradients(RecordedGradients):
+    """The same in one compiled graph of forward, losses and gradient; equal up to the rounding of floats. Where a graph
+    can make the optimizer's step as well it does. On a GPU it becomes a CUDA graph.
+
+    Everything is compiled before the stage's first update, so that what a resumed run computes does not depend on
+    where it went on. A minibatch of another size than those at hand then is computed step by step. Where the compiler
+    is missing, or the model or a loss does not trace, the gradient is recorded if it can be.
+
+    * say: told that it compiles, and why it does not.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: Weights,
+        losses: Sequence[WeightedLoss],
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(model, weights, losses)
+        self.say = say
+        self._step: GraphStep | None = None
+        self._compiled: dict[int, Compiled] = {}  # by the number of units in a minibatch
+
+    def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
+        if rollout.first_memory is not None and not self._has_known_memory(rollout.device):
+            self.say("not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are")
+            with SmallConvolutionsAsProducts():
+                super().prepare(rollout, count)
+            return
+        examples = rollout.examples(count)
+        with untouched_global_random_state():
+            self._schedules = Schedules(rollout.device)
+            weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
+            if weighed is None:
+                self.say("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
+                super().prepare(rollout, count)
+                return
+            self._values, self._tags = list(weighed.values), list(weighed.tags)
+            self._used = [parameter.grad is not None for parameter in self.weights.parameters]
+            self._step = step if all(self._used) else None
+            names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
+            self._names = [names[parameter] for parameter in self.weights.parameters]
+            self.say("compiling the update, which takes from a few seconds to a minute")
+            try:
+                compiled = self._compile(examples)
+                self._compiled = {len(example.index): compiled for example in examples}
+            except Exception as error:  # the compiler's errors have no class in common
+                reason, *_ = [*str(error).strip().splitlines(), ""]
+                self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
+                super().prepare(rollout, count)
+
+    def _has_known_memory(self, device: torch.device) -> bool:
+        """Whether going through time is one operation; else the graph would have a part for each step."""
+        return device.type == "cpu" and any(isinstance(own, RecurrentMemory) for own in self.model.modules())
+
+    def _step_by_step(self, example: Minibatch) -> Weighed | None:
+        """None: a loss asked for the steps of the stage, which a graph would repeat for ever."""
+        content = taken(example.content, example.first_memory, example.index)
+        try:
+            weighed = weigh(self.model, self.losses, TimelessBatch(value_of=self._schedules.value_of, **content))
+        except NotRepeatable:
+            return None
+        self.weights.backward(weighed.total)
+        return weighed
+
+    def _compile(self, examples: Sequence[Minibatch]) -> Compiled:
+        torch.compiler.reset()  # the graphs of other stages
+        compiled = compiled_for(self.weights.vectors[0].device, self._computed)
+        for example in examples:
+            state, content = [one.clone() for one in self._state()], example.content
+            observed = [*leaves(content["observations"]), content["masks"]]
+            stay_where_they_are([*self._state(), *state, *observed, *self._schedules.tensors])
+            with torch.no_grad():
+                compiled(state, content, example.first_memory, example.index, self._schedules.tensors)
+        if graphs_left_out():
+            self.say("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
+        return compiled
+
+    def _state(self) -> list[Tensor]:
+        """What the graph reads, and changes if it makes the step: the weights first."""
+        return self.weights.vectors if self._step is None else self._step.state
+
+    def _run(self, compiled: Compiled, minibatch: Minibatch) -> list[Tensor]:
+        scheduled = self._schedules.at(minibatch.stage_steps)
+        with torch.no_grad():
+            return compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index, scheduled)
+
+    def _graph_for(self, minibatch: Minibatch) -> Compiled | None:
+        """None: it has another size, or steps that are no data."""
+        return None if "valid" in minibatch.content else self._compiled.get(len(minibatch.index))
+
+    def __call__(self, minibatch: Minibatch) -> Weighed:
+        compiled = self._graph_for(minibatch)
+        if compiled is None or self._step is not None:
+            return super().__call__(minibatch)
+        *gradients, numbers = self._run(compiled, minibatch)
+        self.weights.take(gradients, self._used)
+        return Weighed.of_vector(numbers, self._values, self._tags)
+
+    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
+        compiled = self._graph_for(minibatch)
+        if compiled is None or self._step is None or not self._step.is_ready():
+            return super().descend(minibatch, step)
+        numbers, norm = self._run(compiled, minibatch)
+        if self._step.is_bad(numbers[0] + norm):
+            return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
+        return Weighed.of_vector(numbers, self._values, self._tags), norm
+
+    def of_one_update(self) -> AbstractContextManager[object]:
+        # what the compiler guards against beside other sizes, which we look at ourselves, does not change in a stage
+        stance: AbstractContextManager[object] = torch.compiler.set_stance(
+            "eager_on_recompile", skip_guard_eval_unsafe=True
+        )
+        return stance
+
+    def _computed(
+        self,
+        state: Sequence[Tensor],
+        content: dict[str, Tree],
+        first_memory: Memory,
+        index: Tensor,
+        scheduled: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm."""
+        parameters = self.weights.cut(state[: len(self.weights.vectors)])
+        batch = ScheduledBatch(
+            value_of=lambda function: scheduled[self._schedules.index(function)],
+            **taken(content, first_memory, index),
+        )
+
+        def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
+            taken = iter(used)
+            own = [next(taken) if is_used else p for p, is_used in zip(parameters, self._used, strict=True)]
+            named = dict(zip(self._names, own, strict=True))
+            weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
+            return weighed.total, weighed.vector()
+
+        with SmallConvolutionsAsProducts():
+            gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
+        found = iter(gradients)
+        joined = self.weights.joined([next(found) if is_used else None for is_used in self._used])
+        return [*joined, numbers] if self._step is None else [numbers, self._step(state, joined[0], numbers[0])]

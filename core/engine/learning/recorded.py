@@ -1,0 +1,116 @@
+"""RecordedGradients: the gradient of weighted losses, from a recording of the operations that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ...tree import flatten, unflatten
+from ..collecting.rollout import Rollout
+from ..seeding import untouched_global_random_state
+from .graph_step import GraphStep
+from .minibatch import Minibatch, taken
+from .scheduled import Schedules, TimelessBatch
+from .tape import NotRepeatable, Repeat, record
+from .weighing import Gradients, Weighed, WeightedLoss, weigh
+from .weights import Weights
+
+OUR_CODE = (f"{__name__.partition('.engine.')[0]}.", "torch.nn.modules.")
+WITH_STATE = (nn.modules.batchnorm._NormBase, nn.modules.rnn.RNNBase)
+"""Modules of torch that do more than their inputs and parameters say."""
+
+
+def repeats_itself(model: nn.Module, losses: Sequence[WeightedLoss]) -> bool:
+    """Whether Python decides nothing on the way from a batch to its losses but by the batch's shapes.
+
+    That is known of the modules and losses of trainctl and of torch; others may count, or ask for the time. A class of
+    a user promises it with `repeats_itself = True`, for itself and not for classes made from it.
+    """
+    parts: list[Any] = [*model.modules(), *(item.loss for item in losses)]
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    return not hooks and all(_is_known(type(part)) for part in parts)
+
+
+def _is_known(kind: type) -> bool:
+    is_ours = kind.__module__.startswith(OUR_CODE) and not issubclass(kind, WITH_STATE)
+    return is_ours or vars(kind).get("repeats_itself") is True
+
+
+class RecordedGradients(Gradients):
+    """The same bits for a third of the time where the model is small: see `tape.record`.
+
+    Recorded once for each size of minibatch, before the stage's first update. Everything else is computed step by
+    step: models and losses that need not repeat themselves, and minibatches of other sizes.
+    """
+
+    def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
+        super().__init__(model, weights, losses)
+        self._recordings: dict[int, _Recording] = {}  # by the number of units in a minibatch
+
+    def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
+        if self.weights.vectors[0].device.type != "cpu" or not repeats_itself(self.model, self.losses):
+            return
+        with untouched_global_random_state():
+            for example in rollout.examples(count):
+                try:
+                    self._recordings[len(example.index)] = _recorded(self.model, self.weights, self.losses, example)
+                except NotRepeatable:
+                    return
+
+    def __call__(self, minibatch: Minibatch) -> Weighed:
+        recording = self._recordings.get(len(minibatch.index))
+        if recording is None or "valid" in minibatch.content:
+            return super().__call__(minibatch)
+        scheduled = recording.schedules.at(minibatch.stage_steps)
+        *gradients, numbers = recording.repeat(*recording.state, *_tensors(minibatch).values(), *scheduled)
+        self.weights.take(gradients, recording.used)
+        return Weighed.of_vector(numbers, recording.values, recording.tags)
+
+
+@dataclass
+class _Recording:
+    """From the state of the model, trained or not, and a minibatch to the gradient, as vectors, and the numbers of a
+    `Weighed`, whose names are here.
+
+    used: for each trained parameter, whether the losses depend on it.
+    """
+
+    repeat: Repeat
+    state: list[Tensor]
+    schedules: Schedules
+    used: list[bool]
+    values: list[str]
+    tags: list[str]
+
+
+def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
+    state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    seen, schedules = _tensors(example), Schedules(weights.vectors[0].device)
+    names, found = list(state), dict[str, Any]()
+
+    def outputs(*inputs: Tensor) -> list[Tensor]:
+        own = dict(zip(names, inputs, strict=False))
+        like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=False)))
+        content = taken(**{"first_memory": None, **like_example})
+        batch = TimelessBatch(value_of=schedules.value_of, **content)
+        weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
+        trained = [one for one in inputs[: len(names)] if one.requires_grad]
+        gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)
+        found.update(used=[one is not None for one in gradients], values=list(weighed.values), tags=list(weighed.tags))
+        return [*weights.joined(gradients), weighed.vector()]
+
+    own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
+    outputs(*own, *seen.values())  # finds what is scheduled
+    repeat = record(outputs, [*own, *seen.values(), *schedules.tensors])
+    return _Recording(repeat, list(state.values()), schedules, **found)
+
+
+def _tensors(minibatch: Minibatch) -> dict[str, Tensor]:
+    """The tensors of a minibatch by their path."""
+    trees = {field.name: getattr(minibatch, field.name) for field in fields(minibatch)}
+    return {path: leaf for path, leaf in flatten(trees).items() if isinstance(leaf, Tensor)}

@@ -1,0 +1,1 @@
+"""A model that plays: validation, evaluation, films, demonstrations, one's own scripts."""

@@ -1,0 +1,1 @@
+"""What a training says while it runs: metrics, TensorBoard, films, where the time goes."""

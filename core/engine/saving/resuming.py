@@ -1,0 +1,148 @@
+"""Before a run goes on: what the command wants changed in it is checked, and written into the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...description import describe, plain
+from ...errors import CheckpointError, UsageError, did_you_mean
+from ...experiment_file import LoadedExperiment, source_files
+from ..adjustments import Adjustments, load_adjusted
+from ..building import build_model, environment_of_stage
+from ..environments import build_environments
+from ..options import AS_IT_WAS, Wish
+from ..progress import STOPPED_EARLY
+from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table
+from .checkpoint import Checkpoint, list_checkpoints
+from .checkpoint_directory import set_aside
+from .from_checkpoint import chosen_checkpoint
+from .run_directory import RunDirectory
+
+Warn = Callable[[str], None]
+
+
+def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> Path:
+    """Write what is wished into the run; gives the run or the checkpoint from which to go on.
+
+    Raises `ExperimentChangedError` for a change of the training that is not allowed, or cannot be.
+    """
+    if wish == AS_IT_WAS:
+        return path
+    with directory.lock():
+        record = directory.read_run()
+        loaded, adjustments = _wished(directory, record, wish)
+        if wish.from_stage is not None:
+            checkpoint = _before_stage(directory, loaded, wish.from_stage)
+        else:
+            checkpoint = chosen_checkpoint(path, directory, warn)
+        found = _changes(directory, loaded, checkpoint)
+        _refuse(found, path, loaded, checkpoint, wish)
+        _write(directory, record, loaded, adjustments, wish, found, checkpoint)
+        if checkpoint is None:
+            set_aside(list_checkpoints(directory.checkpoints))
+    return directory.path if checkpoint is None else checkpoint.path
+
+
+def newer_than(checkpoint: Checkpoint, directory: RunDirectory) -> list[Path]:
+    """The checkpoints of a branch that is left when the run goes on from an older one."""
+    listed = list_checkpoints(directory.checkpoints)
+    names = [path.name for path in listed]
+    return listed[names.index(checkpoint.path.name) + 1 :] if checkpoint.path.name in names else []
+
+
+def _wished(directory: RunDirectory, record: dict[str, Any], wish: Wish) -> tuple[LoadedExperiment, Adjustments]:
+    before = Adjustments(**record.get("adjustments", {}))
+    adjustments = replace(before, extend_steps=before.extend_steps + wish.extend_steps)
+    file = wish.experiment or directory.experiment / record["experiment"]
+    return load_adjusted(file, {**record["settings"], **wish.settings}, adjustments), adjustments
+
+
+def _before_stage(directory: RunDirectory, loaded: LoadedExperiment, name: str) -> Checkpoint | None:
+    """The checkpoint of the end of the stage before; None for the first stage."""
+    names = loaded.experiment.pipeline.stage_names()
+    if name not in names:
+        raise UsageError(f"there is no stage {name!r}", did_you_mean(name, names))
+    index = names.index(name)
+    if index == 0:
+        return None
+    for path in reversed(list_checkpoints(directory.checkpoints)):
+        try:
+            checkpoint = Checkpoint.open(path)
+        except CheckpointError:
+            continue
+        if checkpoint.about.get("stage_ended") and checkpoint.about.get("stage_index") == index - 1:
+            return checkpoint
+    raise CheckpointError(
+        f"there is no valid checkpoint of the end of the stage {names[index - 1]!r}, after which {name!r} begins",
+        "`trainctl checkpoint ls` shows what is there",
+    )
+
+
+def _changes(directory: RunDirectory, loaded: LoadedExperiment, checkpoint: Checkpoint | None) -> list[Change]:
+    """What differs between the experiment of the checkpoint and the one that is wished."""
+    now = describe(loaded.experiment)
+    saved = checkpoint.about.get("experiment") if checkpoint else None
+    before = saved or directory.read_json(directory.pipeline)
+    found = list(changes(before, now))
+    if checkpoint is not None and any(change.kind != HARMLESS for change in found):
+        found += stage_changes(before, now, checkpoint.about["stage_index"])
+        found += _shape_changes(loaded, checkpoint)
+    return found
+
+
+def _shape_changes(loaded: LoadedExperiment, checkpoint: Checkpoint) -> list[Change]:
+    stage_index = checkpoint.about["stage_index"]
+    probe = build_environments(environment_of_stage(loaded.experiment, stage_index).source, range(1), 0, "probe")
+    model = build_model(loaded.experiment, probe.observation_space, probe.action_space, 0)
+    probe.close()
+    return list(shape_changes(checkpoint.model(), model.state_dict()))
+
+
+def _refuse(
+    found: list[Change], path: Path, loaded: LoadedExperiment, checkpoint: Checkpoint | None, wish: Wish
+) -> None:
+    stages = loaded.experiment.pipeline.pipeline_stages
+    if wish.extend_steps and checkpoint is not None:
+        progress = checkpoint.shared()["progress"]
+        if progress["stage_index"] == len(stages) - 1 and progress["stage_ended"] == STOPPED_EARLY:
+            raise UsageError(
+                "the last stage was stopped early by its criterion; more steps would not make it go on",
+                "begin it again with --from-stage, or change its criterion in the experiment",
+            )
+    ways_on = (
+        f"continue anyway:                      add --allow-changes\n"
+        f"  go on with the experiment as it was:  trainctl resume --checkpoint {path}\n"
+        f"  start a new run from these weights:   trainctl run {wish.experiment or loaded.path} --init-from {path}"
+    )
+    lengthened = f"stages[{len(stages) - 1}].max_stage_steps"
+    unasked = [change for change in found if not (wish.extend_steps and change.concerns(lengthened))]
+    refuse_changes(unasked, ways_on, wish.allow_changes)
+
+
+def _write(
+    directory: RunDirectory,
+    record: dict[str, Any],
+    loaded: LoadedExperiment,
+    adjustments: Adjustments,
+    wish: Wish,
+    found: list[Change],
+    checkpoint: Checkpoint | None,
+) -> None:
+    """From here on this is the run's experiment; what it was before stays beside it."""
+    history = record.get("changes", [])
+    if wish.experiment is not None:
+        directory.experiment.rename(directory.experiment.with_name(f"experiment.before-change-{len(history) + 1}"))
+        directory.copy_experiment(source_files(loaded), loaded.path.parent)
+    directory.write_json(directory.pipeline, describe(loaded.experiment))
+    since = checkpoint.path.name if checkpoint else None
+    entry = {"since": since, "from_stage": wish.from_stage, "changes": table(found)[1:]}
+    directory.update(
+        experiment=loaded.path.name,
+        settings={**record["settings"], **wish.settings},
+        parameters=plain(loaded.parameters),
+        adjustments=adjustments.to_json(),
+        changes=[*history, entry],
+    )

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from trainctl.core.distributions import number_of_parameters, sampling_noise
+from trainctl.core.engine.collecting.acting import Actor, NumpyActor, RecordedActor, actor_of
+from trainctl.core.engine.collecting.rollout import EVERYTHING, Rollout
+from trainctl.core.engine.seeding import stream
+from trainctl.core.model import ActorCriticOutput
+from trainctl.models import CNNActorCritic, MiniGridActorCritic, MLPActorCritic
+
+CPU = torch.device("cpu")
+VECTOR, IMAGE = spaces.Box(-1, 1, (3,)), spaces.Box(0, 255, (1, 11, 11), "uint8")
+GRID = spaces.Dict({"image": spaces.Box(0, 255, (5, 5, 3), "uint8"), "direction": spaces.Discrete(4)})
+CHOICE, FORCE = spaces.Discrete(3), spaces.Box(-1, 1, (2,))
+STEPS, ENVIRONMENTS = 4, 3
+
+
+def rollout_in(space: Any, action: Any) -> tuple[Rollout, np.ndarray]:
+    """A rollout with made-up observations, and noise for its actions."""
+    rollout = Rollout(STEPS, ENVIRONMENTS, (space, action), CPU)
+    leaves = rollout.host_observations
+    for number, leaf in enumerate(leaves.values() if isinstance(leaves, dict) else [leaves]):
+        leaf[:] = stream(number, "observations").integers(0, 3, leaf.shape)
+    rollout.host_masks[2, 1] = 0.0
+    shape = (STEPS, ENVIRONMENTS, number_of_parameters(action))
+    return rollout, sampling_noise(action, stream(0, "actions"), STEPS * ENVIRONMENTS).reshape(shape)
+
+
+def acted(actor: Actor, model: Any, rollout: Rollout, noise: np.ndarray) -> list[Any]:
+    memory, found = model.initial_memory(ENVIRONMENTS), list[Any]()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        actor.begin(noise, CPU)
+        for t in range(STEPS):
+            actions, memory = actor.act(rollout.columns(EVERYTHING), t, memory)
+            found += [actions.tolist(), None if memory is None else memory.tolist()]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "space", "action"),
+    [
+        (lambda space, action: MLPActorCritic(space, action, memory="gru", memory_size=4), VECTOR, CHOICE),
+        (lambda space, action: MLPActorCritic(space, action, memory="lstm", memory_size=4), VECTOR, FORCE),
+        (MiniGridActorCritic, GRID, CHOICE),
+        (CNNActorCritic, IMAGE, CHOICE),
+    ],
+)
+def test_a_recorded_actor_takes_the_same_actions(model: Any, space: Any, action: Any) -> None:
+    torch.manual_seed(0)
+    model = model(space, action)
+    rollout, noise = rollout_in(space, action)
+    recorded = actor_of(model, ENVIRONMENTS, CPU)
+    assert isinstance(recorded, RecordedActor)
+    assert acted(recorded, model, rollout, noise) == acted(Actor(model), model, rollout, noise)
+    with torch.no_grad():  # what learns is not recorded
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert acted(recorded, model, rollout, noise) == acted(Actor(model), model, rollout, noise)
+    assert recorded._repeat is not None
+
+
+@pytest.mark.parametrize("action", [CHOICE, FORCE])
+def test_a_recorded_actor_with_memory_evaluates_its_actions(action: Any) -> None:
+    torch.manual_seed(0)
+    model = MLPActorCritic(VECTOR, action, memory="gru", memory_size=4)
+    rollout, noise = rollout_in(VECTOR, action)
+    actor = actor_of(model, ENVIRONMENTS, CPU)
+    assert actor.evaluated() is None
+    for _ in range(2):
+        found = acted(actor, model, rollout, noise)
+        evaluated = actor.evaluated()
+        assert evaluated is not None
+        observations, masks = rollout.observations[:STEPS], rollout.masks[:STEPS]
+        distribution, values, _ = model(observations, model.initial_memory(ENVIRONMENTS), masks)
+        torch.testing.assert_close(evaluated[0], values)
+        torch.testing.assert_close(evaluated[1], distribution.log_prob(torch.tensor(found[::2])))
+
+
+def test_a_recorded_actor_without_memory_leaves_the_values_to_one_batch() -> None:
+    model = CNNActorCritic(IMAGE, CHOICE)
+    rollout, noise = rollout_in(IMAGE, CHOICE)
+    actor, plain = actor_of(model, ENVIRONMENTS, CPU), Actor(model)
+    with torch.inference_mode():
+        actor.begin(noise, CPU)
+        actor.act(rollout.columns(EVERYTHING), 0, None)
+    assert actor.evaluated() is None
+    assert plain.evaluated() is None
+
+
+class Own(nn.Module):
+    """A user's model, of which nobody knows what it does."""
+
+    def forward(self, observations: Any, memory: Any, masks: Any) -> ActorCriticOutput:
+        return ActorCriticOutput(torch.distributions.Categorical(logits=observations), observations[..., 0], None)
+
+
+class Promised(Own):
+    """One that draws random numbers, as torch's own distributions do, and promises what it cannot keep."""
+
+    repeats_itself = True
+
+    def initial_memory(self, count: int) -> None:
+        """It has none."""
+
+
+def test_every_model_has_an_actor_that_fits_it() -> None:
+    assert type(actor_of(MLPActorCritic(VECTOR, CHOICE), 8, CPU)) is NumpyActor
+    assert type(actor_of(Own(), 8, CPU)) is Actor
+
+
+def test_what_cannot_be_recorded_after_all_is_computed_as_ever() -> None:
+    rollout, noise = rollout_in(VECTOR, CHOICE)
+    actor = actor_of(Promised(), ENVIRONMENTS, CPU)
+    assert isinstance(actor, RecordedActor)
+    assert acted(actor, Promised(), rollout, noise) == acted(Actor(Promised()), Promised(), rollout, noise)
+    assert actor._repeat is None
