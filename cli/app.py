@@ -108,18 +108,24 @@ def _report(error: Exception) -> int:
     return failure.exit_code
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"trainctl {version('trainctl')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    _version: Annotated[
+        bool,
+        # by a callback, as it needs no command
+        typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
     with_traceback: Annotated[
         bool, typer.Option("--traceback", help=f"Show Python's traceback of an error, like {_TRACEBACK}=1.")
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"trainctl {installed('trainctl')}")
-        raise typer.Exit
     if with_traceback:
         os.environ[_TRACEBACK] = "1"
