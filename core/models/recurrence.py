@@ -1,8 +1,8 @@
 """GRU and LSTM over whole sequences, with their gradient worked out by hand: the mathematics.
 
 Autograd would record some thirty small operations for each step and make one product for each step's share of the
-weights' gradient. Here a step backward is nine operations, whose factors are computed for all steps at once, and each
-weight's gradient is one product in the end.
+weights' gradient. Here a step does what the next one needs and nothing else: three operations backward through a GRU,
+six through an LSTM. The rest is computed for all steps at once, and each weight's gradient is one product in the end.
 
 T steps of B sequences, H the size of the output. The memory before a step is multiplied by that step's mask (T, B, 1).
 """
@@ -44,21 +44,23 @@ def gru(
     * gates: (T, B, 3H), what the inputs say to the reset, update and new gate, the input's bias included.
     * memory: (B, H) before the first step. weight (3H, H), bias (3H): of the memory's part.
     """
-    size, transposed = memory.shape[-1], weight.t()
+    size, transposed = memory.shape[-1], weight.t().contiguous()  # copied once: so each product is faster
+    to_switches, to_new = gates.split([2 * size, size], dim=-1)
+    # to the new gate the input speaks only after the reset
+    given = torch.cat([to_switches + bias[: 2 * size], bias[2 * size :].expand_as(to_new)], dim=-1)
 
-    def step(memory: Tensor, switch_input: Tensor, new_input: Tensor, mask: Tensor) -> Any:
+    def step(memory: Tensor, given: Tensor, to_new: Tensor, mask: Tensor) -> Any:
         before = memory * mask
-        switch_hidden, hidden_new = torch.addmm(bias, before, transposed).split([2 * size, size], dim=-1)
-        switch = torch.sigmoid(switch_input + switch_hidden)
-        reset, update = switch.chunk(2, dim=-1)
-        new = torch.tanh(torch.addcmul(new_input, reset, hidden_new))
+        gate = torch.addmm(given, before, transposed)
+        switch, hidden_new = torch.sigmoid(gate[:, : 2 * size]), gate[:, 2 * size :]
+        reset, update = switch[:, :size], switch[:, size:]
+        new = torch.tanh(torch.addcmul(to_new, reset, hidden_new))
         after = torch.lerp(new, before, update)
-        return after, (after, before, switch, hidden_new, new)
+        return after, (after, switch, hidden_new, new)
 
     # copied once: a step's part of a view takes a scan twice the time
-    given = [part.contiguous() for part in gates.split([2 * size, size], dim=-1)]
-    _, found = through(step, memory, (*given, masks))
-    return tuple(found)
+    _, (outputs, *kept) = through(step, memory, (given, to_new.contiguous(), masks))
+    return outputs, _before(memory, outputs) * masks, *kept
 
 
 def gru_gradient(
@@ -75,20 +77,19 @@ def gru_gradient(
     reset, update = switches.chunk(2, dim=-1)
     to_new = (1 - update) * (1 - new.square())
     to_update = (before - new) * update * (1 - update)
-    to_reset = hidden_new * reset * (1 - reset)
+    to_reset = to_new * hidden_new * reset * (1 - reset)
+    to_hidden = torch.stack([to_reset, to_update, to_new * reset], dim=-2)
 
-    def step(of_memory: Tensor, own: Tensor, *factors: Tensor) -> Any:
-        new_factor, update_factor, reset_factor, is_reset, is_update, mask = factors
-        total = own + of_memory
-        of_new = total * new_factor
-        switched = [of_new * reset_factor, total * update_factor]
-        hidden = torch.cat([*switched, of_new * is_reset], dim=-1)
-        of_memory = torch.addmm(total * is_update, hidden, weight) * mask
-        return of_memory, (torch.cat([*switched, of_new], dim=-1), hidden)
+    # total: the gradient of this step's output; earlier: what the losses alone say of that of the step before
+    def step(total: Tensor, earlier: Tensor, kept: Tensor, to_hidden: Tensor) -> Any:
+        of_hidden = (total.unsqueeze(-2) * to_hidden).flatten(-2)
+        return torch.addmm(torch.addcmul(earlier, total, kept), of_hidden, weight), (total,)
 
-    factors = (to_new, to_update, to_reset, reset, update, masks)
-    of_memory, (of_gates, hidden) = through(step, torch.zeros_like(gradient[0]), (gradient, *factors), reverse=True)
-    flat = hidden.flatten(0, 1)
+    inputs = (_before(torch.zeros_like(gradient[0]), gradient), update * masks, to_hidden * masks.unsqueeze(-1))
+    of_memory, (totals,) = through(step, gradient[-1], inputs, reverse=True)
+    of_hidden = (totals.unsqueeze(-2) * to_hidden).flatten(-2)
+    of_gates = torch.cat([of_hidden[..., : -new.shape[-1]], totals * to_new], dim=-1)
+    flat = of_hidden.flatten(0, 1)
     return of_gates, of_memory, flat.t() @ before.flatten(0, 1), flat.sum(dim=0)
 
 
@@ -101,22 +102,23 @@ def lstm(
     * gates: (T, B, 4H), what the inputs say to the input, forget, cell and output gate, the input's bias included.
     * memory: (B, 2H), output beside cell, before the first step. weight (4H, H), bias (4H): of the memory's part.
     """
-    transposed = weight.t()
+    size, transposed = weight.shape[-1], weight.t().contiguous()
 
     def step(memory: tuple[Tensor, Tensor], given: Tensor, mask: Tensor) -> Any:
         output_before, cell_before = memory[0] * mask, memory[1] * mask
-        let_in, keep, candidate, let_out = (given + torch.addmm(bias, output_before, transposed)).chunk(4, dim=-1)
-        let_in, keep, let_out = torch.sigmoid(let_in), torch.sigmoid(keep), torch.sigmoid(let_out)
-        candidate = torch.tanh(candidate)
+        gate = torch.addmm(given, output_before, transposed)
+        switch, let_out = torch.sigmoid(gate[:, : 2 * size]), torch.sigmoid(gate[:, 3 * size :])
+        let_in, keep = switch[:, :size], switch[:, size:]
+        candidate = torch.tanh(gate[:, 2 * size : 3 * size])
         cell = torch.addcmul(keep * cell_before, let_in, candidate)
         squashed = torch.tanh(cell)
         output = let_out * squashed
-        gate = torch.stack([let_in, keep, candidate, let_out])
-        return (output, cell), (output, output_before, cell_before, gate, squashed)
+        return (output, cell), (output, cell, switch, candidate, let_out, squashed)
 
-    start = tuple(one.clone(memory_format=torch.contiguous_format) for one in memory.chunk(2, dim=-1))
-    (_, cell), (outputs, *kept) = through(step, start, (gates, masks))
-    return outputs, cell, *kept
+    first = [one.clone(memory_format=torch.contiguous_format) for one in memory.chunk(2, dim=-1)]
+    (_, last), (outputs, cells, *kept) = through(step, tuple(first), (gates + bias, masks))
+    before = [_before(one, later) * masks for one, later in zip(first, (outputs, cells), strict=True)]
+    return outputs, last, *before, *kept
 
 
 def lstm_gradient(
@@ -125,34 +127,41 @@ def lstm_gradient(
     of_cell: Tensor,
     outputs_before: Tensor,
     cells_before: Tensor,
-    activations: Tensor,
+    switches: Tensor,
+    candidate: Tensor,
+    let_out: Tensor,
     squashed: Tensor,
     masks: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, ...]:
     """From the outputs' and the last cells' gradient to that of gates, memory, weight and bias."""
-    let_in, keep, candidate, let_out = activations.unbind(dim=1)
+    let_in, keep = switches.chunk(2, dim=-1)
     from_cell = torch.stack(
         [
             candidate * let_in * (1 - let_in),
             cells_before * keep * (1 - keep),
             let_in * (1 - candidate.square()),
         ],
-        dim=1,
+        dim=-2,
     )
     to_cell = let_out * (1 - squashed.square())
     to_let_out = squashed * let_out * (1 - let_out)
 
-    def step(memory: tuple[Tensor, Tensor], own: Tensor, *factors: Tensor) -> Any:
-        of_output, of_cell = memory
-        cell_factors, cell_factor, out_factor, is_kept, mask = factors
-        total = own + of_output
-        of_cell = torch.addcmul(of_cell, total, cell_factor)
-        of_gate = torch.cat([*(of_cell * cell_factors).unbind(), total * out_factor], dim=-1)
-        return ((of_gate @ weight) * mask, of_cell * is_kept * mask), (of_gate,)
+    def step(memory: tuple[Tensor, Tensor], earlier: Tensor, *factors: Tensor) -> Any:
+        total, of_cell = memory
+        to_cell, from_cell, to_let_out, kept = factors
+        of_cell = torch.addcmul(of_cell, total, to_cell)
+        of_gates = torch.cat([(of_cell.unsqueeze(-2) * from_cell).flatten(-2), total * to_let_out], dim=-1)
+        return (torch.addmm(earlier, of_gates, weight), of_cell * kept), (total, of_cell)
 
-    factors = (from_cell, to_cell, to_let_out, keep, masks)
-    start = (torch.zeros_like(of_cell), of_cell)
-    of_memory, (of_gates,) = through(step, start, (gradient, *factors), reverse=True)
+    earlier = _before(torch.zeros_like(of_cell), gradient)
+    inputs = (earlier, to_cell, from_cell * masks.unsqueeze(-1), to_let_out * masks, keep * masks)
+    of_memory, (totals, of_cells) = through(step, (gradient[-1], of_cell), inputs, reverse=True)
+    of_gates = torch.cat([(of_cells.unsqueeze(-2) * from_cell).flatten(-2), totals * to_let_out], dim=-1)
     flat = of_gates.flatten(0, 1)
     return of_gates, torch.cat(of_memory, dim=-1), flat.t() @ outputs_before.flatten(0, 1), flat.sum(dim=0)
+
+
+def _before(first: Tensor, outcomes: Tensor) -> Tensor:
+    """What stood before each step (T, B, …), given what stood before the first and the outcome of each."""
+    return torch.cat([first.unsqueeze(0), outcomes[:-1]])

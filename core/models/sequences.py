@@ -60,7 +60,7 @@ def _in_a_graph(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Se
 
 
 GRU, GRU_GRADIENT = Recurrence(gru, 5), Recurrence(gru_gradient, 4)
-LSTM, LSTM_GRADIENT = Recurrence(lstm, 6), Recurrence(lstm_gradient, 4)
+LSTM, LSTM_GRADIENT = Recurrence(lstm, 8), Recurrence(lstm_gradient, 4)
 
 
 class GRUSequence(torch.autograd.Function):
@@ -96,8 +96,8 @@ class LSTMSequence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None, of_cell: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        squashed = ctx.saved_tensors[3]
-        given = (_or_zeros(gradient, squashed), _or_zeros(of_cell, squashed[0]))
+        outputs_before = ctx.saved_tensors[0]
+        given = (_or_zeros(gradient, outputs_before), _or_zeros(of_cell, outputs_before[0]))
         of_gates, of_memory, of_weight, of_bias = LSTM_GRADIENT(*given, *ctx.saved_tensors)
         return of_gates, of_memory, None, of_weight, of_bias
 
