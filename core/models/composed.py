@@ -21,7 +21,7 @@ class ComposedActorCritic(ActorCritic):
     * encoder: maps observations (tree of (T, B, …)) to features (T, B, F).
     * memory: see `MemoryModule`.
     * policy: maps features to an action distribution of shape (T, B).
-    * value: maps features to values (T, B); not asked while acting.
+    * value: maps features to values (T, B).
     """
 
     def __init__(self, encoder: nn.Module, memory: MemoryModule, policy: nn.Module, value: nn.Module) -> None:

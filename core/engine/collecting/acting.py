@@ -59,7 +59,7 @@ class Actor:
 class RecordedActor(Actor):
     """The same bits sooner: the operations of the first step are recorded and repeated, see `tape.record`.
 
-    A model with memory is asked for the values as well: to go through a rollout step by step once more takes longer.
+    The model is asked for the values as well: most of what leads to them has been computed by then.
 
     Only for models that repeat themselves, see `repeats_itself`, on a CPU. What cannot be recorded after all is
     computed as ever.
@@ -73,7 +73,7 @@ class RecordedActor(Actor):
         self._repeat: Repeat | None = None
         self._is_recorded = False
         self._state = [*model.parameters(), *model.buffers()]
-        self._evaluated: list[list[Tensor]] = []  # of the steps so far: values, log-probabilities
+        self._evaluated: list[tuple[Tensor, Tensor]] = []  # of the steps so far: values, log-probabilities
 
     def begin(self, noise: np.ndarray, device: torch.device) -> None:
         super().begin(noise, device)
@@ -85,12 +85,9 @@ class RecordedActor(Actor):
             self._record(lambda: self._outputs(observations, memory, masks, noise), seen)
         if self._repeat is None:
             return super().compute(observations, memory, masks, noise)
-        actions, *others = self._repeat(*self._state, *seen)
-        if not others:
-            return actions, None
-        memory, *evaluated = others
-        self._evaluated.append(evaluated)
-        return actions, memory
+        actions, values, log_probs, *after = self._repeat(*self._state, *seen)
+        self._evaluated.append((values, log_probs))
+        return actions, after[0] if after else None
 
     def evaluated(self) -> tuple[Tensor, Tensor] | None:
         if not self._evaluated:
@@ -99,12 +96,11 @@ class RecordedActor(Actor):
         return torch.cat(values), torch.cat(log_probs)
 
     def _outputs(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
-        """The actions; for a model with memory also the memory after them, the values, the log-probabilities."""
-        if memory is None:
-            return [super().compute(observations, memory, masks, noise)[0]]
+        """The actions, the values, the log-probabilities; for a model with memory also the memory after them."""
         distribution, values, after = self.model(observations, memory, masks)
         actions = as_action_distribution(distribution).sample(noise)
-        return [actions, after, values, as_action_distribution(distribution).log_prob(actions)]
+        evaluated = [values, as_action_distribution(distribution).log_prob(actions)]
+        return [actions, *evaluated, *([] if memory is None else [after])]
 
     def _record(self, outputs: Callable[[], list[Tensor]], seen: list[Tensor]) -> None:
         self._is_recorded = True

@@ -67,11 +67,18 @@ def test_a_recorded_actor_takes_the_same_actions(model: Any, space: Any, action:
     assert recorded._repeat is not None
 
 
-@pytest.mark.parametrize("action", [CHOICE, FORCE])
-def test_a_recorded_actor_with_memory_evaluates_its_actions(action: Any) -> None:
+@pytest.mark.parametrize(
+    ("make", "space", "action"),
+    [
+        (lambda *spaces: MLPActorCritic(*spaces, memory="gru", memory_size=4), VECTOR, CHOICE),
+        (lambda *spaces: MLPActorCritic(*spaces, memory="gru", memory_size=4), VECTOR, FORCE),
+        (CNNActorCritic, IMAGE, CHOICE),
+    ],
+)
+def test_a_recorded_actor_evaluates_its_actions(make: Any, space: Any, action: Any) -> None:
     torch.manual_seed(0)
-    model = MLPActorCritic(VECTOR, action, memory="gru", memory_size=4)
-    rollout, noise = rollout_in(VECTOR, action)
+    model = make(space, action)
+    rollout, noise = rollout_in(space, action)
     actor = actor_of(model, ENVIRONMENTS, CPU)
     assert actor.evaluated() is None
     for _ in range(2):
@@ -84,14 +91,12 @@ def test_a_recorded_actor_with_memory_evaluates_its_actions(action: Any) -> None
         torch.testing.assert_close(evaluated[1], distribution.log_prob(torch.tensor(found[::2])))
 
 
-def test_a_recorded_actor_without_memory_leaves_the_values_to_one_batch() -> None:
-    model = CNNActorCritic(IMAGE, CHOICE)
+def test_an_actor_that_is_not_recorded_leaves_the_values_to_one_batch() -> None:
     rollout, noise = rollout_in(IMAGE, CHOICE)
-    actor, plain = actor_of(model, ENVIRONMENTS, CPU), Actor(model)
+    plain = Actor(CNNActorCritic(IMAGE, CHOICE))
     with torch.inference_mode():
-        actor.begin(noise, CPU)
-        actor.act(rollout.columns(EVERYTHING), 0, None)
-    assert actor.evaluated() is None
+        plain.begin(noise, CPU)
+        plain.act(rollout.columns(EVERYTHING), 0, None)
     assert plain.evaluated() is None
 
 
