@@ -8,6 +8,7 @@ import gymnasium
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import ExperimentError
 from .layers import orthogonal
@@ -50,13 +51,14 @@ class ImageEncoder(nn.Module):
         super().__init__()
         shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)
         self.shape = shape
-        self.scale = 1 / 255 if space.dtype == "uint8" else 1.0
+        scale = 1 / 255 if space.dtype == "uint8" else 1.0
         self.channels_first = channels_come_first(shape)
         channels, height, width = shape if self.channels_first else (shape[2], shape[0], shape[1])
         layers: list[nn.Module] = []
         for size, kernel, stride in _layers_for(space, min(height, width)):
-            layers += [orthogonal(nn.Conv2d(channels, size, kernel, stride)), nn.ReLU()]
+            layers += [orthogonal(ScaledConvolution(scale, channels, size, kernel, stride)), nn.ReLU()]
             channels, height, width = size, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            scale = 1.0
         layers += [nn.Flatten(), orthogonal(nn.Linear(channels * height * width, features)), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
@@ -67,9 +69,21 @@ class ImageEncoder(nn.Module):
         if not self.channels_first:
             images = images.movedim(-1, 1)
         # channels_last in memory: learning is a fifth faster on a CPU
-        pixels = images.to(torch.float32, memory_format=torch.channels_last) * self.scale
-        features: Tensor = self.layers(pixels)
+        features: Tensor = self.layers(images.to(torch.float32, memory_format=torch.channels_last))
         return features.view(steps, sequences, -1)
+
+
+class ScaledConvolution(nn.Conv2d):
+    """A convolution over scale × its input; it is the weights that are multiplied, as they are fewer."""
+
+    def __init__(self, scale: float, inside: int, outside: int, kernel: int, stride: int) -> None:
+        super().__init__(inside, outside, kernel, stride)
+        self.scale = scale
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, channels, height, width)."""
+        weight = self.weight if self.scale == 1 else self.weight * self.scale
+        return F.conv2d(maps, weight, self.bias, self.stride)
 
 
 def _layers_for(space: spaces.Box, side: int) -> tuple[tuple[int, int, int], ...]:
