@@ -59,9 +59,10 @@ class Batch:
         return self.actions.shape[0] * self.actions.shape[1] if self.valid is None else int(self.valid.sum())
 
     def scheduled(self, function: Callable[[int], float]) -> float | Tensor:
-        """function(stage_steps): a number, or where a recording of the loss takes it as an input a scalar of float64.
+        """function(stage_steps): a number, or where a recording or graph of the loss takes it as an input a scalar of
+        float64.
 
-        A loss that asks here and never for `stage_steps` can be recorded, which makes learning faster.
+        A loss that asks here and never for `stage_steps` can be recorded and compiled, which makes learning faster.
         """
         return float(function(self.stage_steps))
 

@@ -82,12 +82,11 @@ def gru_gradient(
 
     # total: the gradient of this step's output; earlier: what the losses alone say of that of the step before
     def step(total: Tensor, earlier: Tensor, kept: Tensor, to_hidden: Tensor) -> Any:
-        of_hidden = (total.unsqueeze(-2) * to_hidden).flatten(-2)
-        return torch.addmm(torch.addcmul(earlier, total, kept), of_hidden, weight), (total,)
+        return torch.addmm(torch.addcmul(earlier, total, kept), _times_each(total, to_hidden), weight), (total,)
 
     inputs = (_before(torch.zeros_like(gradient[0]), gradient), update * masks, to_hidden * masks.unsqueeze(-1))
     of_memory, (totals,) = through(step, gradient[-1], inputs, reverse=True)
-    of_hidden = (totals.unsqueeze(-2) * to_hidden).flatten(-2)
+    of_hidden = _times_each(totals, to_hidden)
     of_gates = torch.cat([of_hidden[..., : -new.shape[-1]], totals * to_new], dim=-1)
     flat = of_hidden.flatten(0, 1)
     return of_gates, of_memory, flat.t() @ before.flatten(0, 1), flat.sum(dim=0)
@@ -151,13 +150,13 @@ def lstm_gradient(
         total, of_cell = memory
         to_cell, from_cell, to_let_out, kept = factors
         of_cell = torch.addcmul(of_cell, total, to_cell)
-        of_gates = torch.cat([(of_cell.unsqueeze(-2) * from_cell).flatten(-2), total * to_let_out], dim=-1)
+        of_gates = torch.cat([_times_each(of_cell, from_cell), total * to_let_out], dim=-1)
         return (torch.addmm(earlier, of_gates, weight), of_cell * kept), (total, of_cell)
 
     earlier = _before(torch.zeros_like(of_cell), gradient)
     inputs = (earlier, to_cell, from_cell * masks.unsqueeze(-1), to_let_out * masks, keep * masks)
     of_memory, (totals, of_cells) = through(step, (gradient[-1], of_cell), inputs, reverse=True)
-    of_gates = torch.cat([(of_cells.unsqueeze(-2) * from_cell).flatten(-2), totals * to_let_out], dim=-1)
+    of_gates = torch.cat([_times_each(of_cells, from_cell), totals * to_let_out], dim=-1)
     flat = of_gates.flatten(0, 1)
     return of_gates, torch.cat(of_memory, dim=-1), flat.t() @ outputs_before.flatten(0, 1), flat.sum(dim=0)
 
@@ -165,3 +164,8 @@ def lstm_gradient(
 def _before(first: Tensor, outcomes: Tensor) -> Tensor:
     """What stood before each step (T, B, …), given what stood before the first and the outcome of each."""
     return torch.cat([first.unsqueeze(0), outcomes[:-1]])
+
+
+def _times_each(gradient: Tensor, factors: Tensor) -> Tensor:
+    """The gradient (…, H) times each of the factors (…, n, H), side by side: (…, nH)."""
+    return (gradient.unsqueeze(-2) * factors).flatten(-2)
