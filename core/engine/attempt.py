@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,6 +76,7 @@ def train(
         if workers.is_first:
             display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
             display.note("resources", _resources(trainer), trainer.progress.total_steps)
+        gc.freeze()  # what is there by now stays: looking through it again and again takes some percent of the time
         with request.listening(), profiled(trainer, profile, directory.path, display.warn):
             ended["status"] = "complete" if trainer.train() else request.status
     workers.barrier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[C
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
     die_with_parent()
+    gc.freeze()  # looking through what we have from our parent would copy all of it
     for other in not_ours:
         other.close()  # kept open here, nobody would notice the parent's death
     share = None

@@ -22,7 +22,7 @@ from .products import SmallConvolutionsAsProducts
 from .recorded import RecordedGradients
 from .scheduled import ScheduledBatch, Schedules, TimelessBatch
 from .tape import NotRepeatable
-from .weighing import Weighed, WeightedLoss, weigh
+from .weighing import Numbers, Weighed, WeightedLoss, weigh
 from .weights import Weights
 
 
@@ -63,7 +63,7 @@ class CompiledGradients(RecordedGradients):
                 self.say("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
                 super().prepare(rollout, count)
                 return
-            self._values, self._tags = list(weighed.values), list(weighed.tags)
+            self._tags = list(weighed.logged)
             self._used = [parameter.grad is not None for parameter in self.weights.parameters]
             self._step = step if all(self._used) else None
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
@@ -117,22 +117,22 @@ class CompiledGradients(RecordedGradients):
         """None: it has another size, or steps that are no data."""
         return None if "valid" in minibatch.content else self._compiled.get(len(minibatch.index))
 
-    def __call__(self, minibatch: Minibatch) -> Weighed:
+    def __call__(self, minibatch: Minibatch) -> Numbers:
         compiled = self._graph_for(minibatch)
         if compiled is None or self._step is not None:
             return super().__call__(minibatch)
-        *gradients, numbers = self._run(compiled, minibatch)
+        *gradients, vector = self._run(compiled, minibatch)
         self.weights.take(gradients, self._used)
-        return Weighed.of_vector(numbers, self._values, self._tags)
+        return Numbers(self._tags, vector)
 
-    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
+    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Numbers, Tensor]:
         compiled = self._graph_for(minibatch)
         if compiled is None or self._step is None or not self._step.is_ready():
             return super().descend(minibatch, step)
-        numbers, norm = self._run(compiled, minibatch)
-        if self._step.is_bad(numbers[0] + norm):
+        vector, norm = self._run(compiled, minibatch)
+        if self._step.is_bad(vector[0] + norm):
             return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
-        return Weighed.of_vector(numbers, self._values, self._tags), norm
+        return Numbers(self._tags, vector), norm
 
     def of_one_update(self) -> AbstractContextManager[object]:
         # what the compiler guards against beside other sizes, which we look at ourselves, does not change in a stage
@@ -161,10 +161,10 @@ class CompiledGradients(RecordedGradients):
             own = [next(taken) if is_used else p for p, is_used in zip(parameters, self._used, strict=True)]
             named = dict(zip(self._names, own, strict=True))
             weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
-            return weighed.total, weighed.vector()
+            return weighed.total, weighed.numbers().vector
 
         with SmallConvolutionsAsProducts():
-            gradients, (_, numbers) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
+            gradients, (_, logged) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
         found = iter(gradients)
         joined = self.weights.joined([next(found) if is_used else None for is_used in self._used])
-        return [*joined, numbers] if self._step is None else [numbers, self._step(state, joined[0], numbers[0])]
+        return [*joined, logged] if self._step is None else [logged, self._step(state, joined[0], logged[0])]

@@ -136,14 +136,14 @@ class Learner:
         with gradients.of_one_update():
             for part in rollout.minibatches(count, orders, stage_steps):
                 try:
-                    weighed, norm = gradients.descend(part, step)
+                    logged, norm = gradients.descend(part, step)
                 except NonFiniteError as error:
                     batch = part.batch()
                     weighed = weigh(self.model, losses, batch)
                     values = {name: float(value.detach()) for name, value in weighed.values.items()}
                     failed = FailedUpdate(ON_POLICY, fields_of(batch), batch.memory, stage_steps, values)
                     raise explained(error, failed, self.model, self.workers) from None
-                statistics.add(part.size, {**weighed.tags, "train/grad_norm": norm})
+                statistics.add(part.size, [*logged.tags, "train/grad_norm"], logged.vector, norm)
         return statistics.means()
 
     def _gradients_of(
@@ -220,30 +220,25 @@ class Statistics:
     """Means of scalars over minibatches, kept on the device until they are asked for."""
 
     def __init__(self) -> None:
-        self.tags: list[str] = []
-        self.values: list[Tensor] = []
+        self.tags: Sequence[str] = ()
+        self.numbers: list[Tensor] = []
         self.sizes: list[int] = []
 
-    def add(self, size: int, values: dict[str, Tensor]) -> None:
-        """The scalars of one minibatch of `size` steps; always the same tags."""
-        self.tags = list(values)
-        self.values += map(_number, values.values())
+    def add(self, size: int, tags: Sequence[str], *numbers: Tensor) -> None:
+        """Of one minibatch of `size` steps, scalars or vectors with together a number for each tag; always the same
+        tags."""
+        self.tags = tags
+        self.numbers += numbers
         self.sizes.append(size)
 
     def means(self) -> Means:
         """tag -> (mean weighted by size, total size). One transfer from the device."""
         if not self.sizes:
             return {}
-        rows = torch.stack(self.values).cpu().double().view(len(self.sizes), -1)
+        rows = torch.cat([number.view(-1) for number in self.numbers]).cpu().double().view(len(self.sizes), -1)
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         means = (rows * sizes[:, None]).sum(dim=0) / sizes.sum()
         return {tag: (mean, float(sizes.sum())) for tag, mean in zip(self.tags, means.tolist(), strict=True)}
-
-
-def _number(value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.dtype == torch.float32 and not value.requires_grad:
-        return value
-    return torch.as_tensor(value).detach().float()
 
 
 def _fused(builder: Builder[optim.Optimizer]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..environments import is_same_space
 from ..seeding import derived_seed, untouched_global_random_state
 from .learner import Learner, Statistics, WeightedLoss
 from .non_finite import OFF_POLICY, FailedUpdate, explained
+from .weighing import numbers
 
 Means = dict[str, tuple[float, float]]
 
@@ -112,7 +113,8 @@ class OffPolicyUpdater(NoOffPolicy):
                 failed = FailedUpdate(OFF_POLICY, {"batch": batch}, memory, stage_steps, found)
                 raise explained(error, failed, self.model, self.learner.workers) from None
             self.memory = None if self.memory is None else self.memory.detach()
-            statistics.add(size, {"off_policy/total": total, "off_policy/grad_norm": norm, **tags})
+            logged = numbers({"off_policy/total": total, "off_policy/grad_norm": norm, **tags}, total.device)
+            statistics.add(size, *logged)
         return {**statistics.means(), "off_policy/epoch": (float(self.epoch), 1.0)}
 
     def _next_batch(self) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import optim
-from torch.optim.adam import adam
 
 from .weights import Weights, pieces
 
@@ -64,22 +63,21 @@ class WholeAdamSteps(OptimizerSteps):
             super().step()
             self._look_at_counts()
             return
-        group, count = self.optimizer.param_groups[0], self.counts[0].clone()
-        adam(
+        group = self.optimizer.param_groups[0]
+        step = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+        first, second = group["betas"]
+        step(
             [self.vector],
             [self.gradient],
             [self.moments["exp_avg"]],
             [self.moments["exp_avg_sq"]],
             [],
-            [count],
-            fused=True,
+            [self.counts.add_(1)[0]],
             amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
+            beta1=first,
+            beta2=second,
             **{name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")},
         )
-        self.counts.fill_(count)
 
 
 def steps_of(optimizer: optim.Optimizer, weights: Weights) -> OptimizerSteps:

@@ -17,7 +17,7 @@ from .graph_step import GraphStep
 from .minibatch import Minibatch, taken
 from .scheduled import Schedules, TimelessBatch
 from .tape import NotRepeatable, Repeat, record
-from .weighing import Gradients, Weighed, WeightedLoss, weigh
+from .weighing import Gradients, Numbers, WeightedLoss, weigh
 from .weights import Weights
 
 OUR_CODE = (f"{__name__.partition('.engine.')[0]}.", "torch.nn.modules.")
@@ -62,20 +62,19 @@ class RecordedGradients(Gradients):
                 except NotRepeatable:
                     return
 
-    def __call__(self, minibatch: Minibatch) -> Weighed:
+    def __call__(self, minibatch: Minibatch) -> Numbers:
         recording = self._recordings.get(len(minibatch.index))
         if recording is None or "valid" in minibatch.content:
             return super().__call__(minibatch)
         scheduled = recording.schedules.at(minibatch.stage_steps)
-        *gradients, numbers = recording.repeat(*recording.state, *_tensors(minibatch).values(), *scheduled)
+        *gradients, vector = recording.repeat(*recording.state, *_tensors(minibatch).values(), *scheduled)
         self.weights.take(gradients, recording.used)
-        return Weighed.of_vector(numbers, recording.values, recording.tags)
+        return Numbers(recording.tags, vector)
 
 
 @dataclass
 class _Recording:
-    """From the state of the model, trained or not, and a minibatch to the gradient, as vectors, and the numbers of a
-    `Weighed`, whose names are here.
+    """From the state of the model, trained or not, and a minibatch to the gradient, as vectors, and what is logged.
 
     used: for each trained parameter, whether the losses depend on it.
     """
@@ -84,7 +83,6 @@ class _Recording:
     state: list[Tensor]
     schedules: Schedules
     used: list[bool]
-    values: list[str]
     tags: list[str]
 
 
@@ -101,8 +99,9 @@ def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]
         weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
         gradients = torch.autograd.grad(weighed.total, trained, allow_unused=True)
-        found.update(used=[one is not None for one in gradients], values=list(weighed.values), tags=list(weighed.tags))
-        return [*weights.joined(gradients), weighed.vector()]
+        logged = weighed.numbers()
+        found.update(used=[one is not None for one in gradients], tags=logged.tags)
+        return [*weights.joined(gradients), logged.vector]
 
     own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
     outputs(*own, *seen.values())  # finds what is scheduled

@@ -46,8 +46,8 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
 
 
 class _Tape(TorchDispatchMode):
-    """Each operation as a line of TorchScript. A tensor is known by the place in memory where it lies, since autograd
-    hands out its saved tensors as new objects; all are kept, so that no place is used twice."""
+    """Each operation that gives a new tensor, as a line of TorchScript. A tensor is known by the place in memory where
+    it lies, since autograd hands out its saved tensors as new objects; all are kept, so that no place is used twice."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -77,10 +77,17 @@ class _Tape(TorchDispatchMode):
         named = [f"{name}={self._text(value)}" for name, value in (kwargs or {}).items()]
         call = f"torch.ops.{func.namespace}.{func._opname}({', '.join([*map(self._text, args), *named])})"
         result = func(*args, **(kwargs or {}))
+        if result is None:
+            raise NotRepeatable(f"{func} changes a list of tensors, which TorchScript leaves out")
         several = result if isinstance(result, (tuple, list)) else [result]
-        names = [self._add(one) if isinstance(one, Tensor) else "_" for one in several]
-        self.lines.append(f"{', '.join(names)} = {call}")
+        if func._schema.is_mutable or not all(self._is_known(one) for one in several):
+            names = [self._add(one) if isinstance(one, Tensor) else "_" for one in several]
+            self.lines.append(f"{', '.join(names)} = {call}")
         return result
+
+    def _is_known(self, result: Any) -> bool:
+        """Whether this is a tensor that already has a name, seen once more, as by `detach`."""
+        return isinstance(result, Tensor) and _place(result) in self._names
 
     def _text(self, value: Any) -> str:
         """An argument as TorchScript writes it."""
@@ -95,4 +102,4 @@ class _Tape(TorchDispatchMode):
 
 def _place(tensor: Tensor) -> Any:
     where = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
-    return *where, tensor.shape, tensor.stride(), tensor.dtype
+    return *where, tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -26,23 +26,30 @@ class WeightedLoss(NamedTuple):
     loss: Callable[..., Any]
 
 
+class Numbers(NamedTuple):
+    """Scalars by their tags, in one vector of float32: many minibatches are else thousands of tensors."""
+
+    tags: Sequence[str]
+    vector: Tensor
+
+
 class Weighed(NamedTuple):
-    """What the losses say about a minibatch: their weighted sum, the value of each, and what is logged of them."""
+    """What the losses say about a minibatch: their weighted sum, the value of each, and what is logged of them, first
+    the sum."""
 
     total: Tensor
     values: dict[str, Tensor]
-    tags: dict[str, Tensor]
+    logged: dict[str, Tensor]
 
-    def vector(self) -> Tensor:
-        """All numbers as one vector of float32."""
-        return torch.stack([number.float() for number in (self.total, *self.values.values(), *self.tags.values())])
+    def numbers(self) -> Numbers:
+        """What is logged."""
+        return numbers(self.logged, self.total.device)
 
-    @staticmethod
-    def of_vector(vector: Tensor, values: Sequence[str], tags: Sequence[str]) -> Weighed:
-        """What `vector` made one, given the names of values and tags."""
-        total, *others = vector.unbind()
-        own = others[len(values) :]
-        return Weighed(total, dict(zip(values, others, strict=False)), dict(zip(tags, own, strict=True)))
+
+def numbers(logged: Mapping[str, Any], device: torch.device) -> Numbers:
+    """These scalars, numbers or tensors, without their graph."""
+    found = [torch.as_tensor(number, device=device).detach().float() for number in logged.values()]
+    return Numbers(list(logged), torch.stack(found))
 
 
 def weigh(model: Callable[..., Any], losses: Sequence[WeightedLoss], batch: Batch) -> Weighed:
@@ -51,11 +58,11 @@ def weigh(model: Callable[..., Any], losses: Sequence[WeightedLoss], batch: Batc
     results = [(item, _checked(item.name, item.loss(batch, output))) for item in losses]
     weighted = [result.value if item.weight == 1 else item.weight * result.value for item, result in results]
     total = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
-    tags = {"loss/total": total}
+    logged = {"loss/total": total}
     for item, result in results:
-        tags |= {f"loss/{item.name}/{part}": value for part, value in result.info.items()}
-        tags |= {f"train/{part}": value for part, value in result.diagnostics.items()}
-    return Weighed(total, {item.name: result.value for item, result in results}, tags)
+        logged |= {f"loss/{item.name}/{part}": value for part, value in result.info.items()}
+        logged |= {f"train/{part}": value for part, value in result.diagnostics.items()}
+    return Weighed(total, {item.name: result.value for item, result in results}, logged)
 
 
 def _checked(name: str, result: Any) -> LossOutput:
@@ -85,19 +92,19 @@ class Gradients:
     def __init__(self, model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]) -> None:
         self.model, self.weights, self.losses = model, weights, losses
 
-    def __call__(self, minibatch: Minibatch) -> Weighed:
-        """What the losses say about this minibatch."""
+    def __call__(self, minibatch: Minibatch) -> Numbers:
+        """What is logged of the losses of this minibatch, first their total."""
         weighed = weigh(self.model, self.losses, minibatch.batch())
         self.weights.backward(weighed.total)
-        return weighed
+        return weighed.numbers()
 
-    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Weighed, Tensor]:
-        """One step down the gradient. Returns what the losses said before it, and the gradient's norm.
+    def descend(self, minibatch: Minibatch, step: Callable[[Tensor, int], Tensor]) -> tuple[Numbers, Tensor]:
+        """One step down the gradient. Returns what is logged of the losses before it, and the gradient's norm.
 
         step: what to do with a gradient that was set, given the total and the minibatch's size; gives the norm.
         """
-        weighed = self(minibatch)
-        return weighed, step(weighed.total, minibatch.size)
+        logged = self(minibatch)
+        return logged, step(logged.vector[0], minibatch.size)
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         """The stage's first update is about to begin: rollouts like this, in `count` minibatches each.

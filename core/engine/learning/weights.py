@@ -71,7 +71,9 @@ class Weights:
         for gradient, vector in zip(self.gradients, vectors, strict=True):
             gradient.copy_(vector)
         for parameter, is_used in zip(self.parameters, used, strict=True):
-            parameter.grad = self._pieces[parameter] if is_used else None
+            wanted = self._pieces[parameter] if is_used else None
+            if parameter.grad is not wanted:
+                parameter.grad = wanted
 
     def average(self, loss: Tensor, size: int, workers: WorkerGroup) -> Tensor:
         """Average the gradient over workers, by `size`. Returns the averaged loss.

@@ -60,9 +60,10 @@ def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> t
 
 def gradients_at(gradients: Gradients, minibatch: Minibatch) -> tuple[dict[str, float], list[Tensor | None]]:
     with gradients.of_one_update():
-        weighed = gradients(minibatch)
-    numbers = {name: float(value) for name, value in {**weighed.tags, **weighed.values}.items()}
-    return numbers, [None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters]
+        tags, numbers = gradients(minibatch)
+    return dict(zip(tags, numbers.tolist(), strict=True)), [
+        None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters
+    ]
 
 
 class PolicyOnly:

@@ -54,11 +54,8 @@ def rollout_in(observations: Any, actions: Any, memory: Tensor | None, seed: int
 
 
 def numbers(gradients: Gradients, minibatch: Minibatch) -> list[Tensor | None]:
-    weighed = gradients(minibatch)
-    found = [*weighed.tags.values(), *weighed.values.values()]
-    return [one.detach() for one in found] + [
-        None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters
-    ]
+    found = list(gradients(minibatch).vector.unbind())
+    return found + [None if p.grad is None else p.grad.clone() for p in gradients.weights.parameters]
 
 
 MODELS = {

@@ -42,7 +42,26 @@ def test_what_is_recorded_gives_the_same_bits_with_other_inputs(function: Callab
     assert all(torch.equal(one, expected) for one, expected in zip(found, both(other), strict=True))
 
 
+def test_a_tensor_that_is_named_once_more_and_changed_gives_the_same_bits() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        changed = x.clone()
+        before = changed.detach()
+        changed.detach().add_(1)
+        return [before * 2, x.view(3, 3).t().t() + 1]
+
+    repeat = record(function, [torch.rand(3, 3)])
+    other = torch.rand(3, 3)
+    assert all(torch.equal(one, expected) for one, expected in zip(repeat(other), function(other), strict=True))
+
+
 CONSTANT = torch.ones(3)
+
+
+def changed_as_a_list(x: Tensor) -> Tensor:
+    """By an operation that TorchScript takes for one without effect."""
+    doubled = x * 2
+    torch._foreach_add_([doubled], 1.0)
+    return doubled
 
 
 @pytest.mark.parametrize(
@@ -52,8 +71,9 @@ CONSTANT = torch.ones(3)
         lambda x: x.sum() if float(x.sum().detach()) > 0 else x.mean(),
         lambda x: x[x > 0].sum(),
         lambda x: (x * CONSTANT).sum(),
+        lambda x: changed_as_a_list(x).sum(),
     ],
-    ids=["random numbers", "Python decides", "a shape that depends on numbers", "a tensor from elsewhere"],
+    ids=["random numbers", "Python decides", "a shape that depends on numbers", "a tensor from elsewhere", "a list"],
 )
 def test_what_need_not_repeat_itself_is_not_recorded(function: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(NotRepeatable):
