@@ -8,6 +8,7 @@ from torch import nn
 
 from ..errors import CheckpointError, ExperimentError, TrainctlError
 from ..experiment import EnvironmentSource, Experiment
+from .device import learning_threads
 from .saving.checkpoint import Checkpoint
 from .seeding import derived_seed, set_seed
 
@@ -47,6 +48,13 @@ def build_model(experiment: Experiment, observation_space: Any, action_space: An
     if not isinstance(model, nn.Module):
         raise ExperimentError(f"the model builder gave {model!r}, not a torch.nn.Module")
     return model
+
+
+def threads_for(experiment: Experiment, model: nn.Module, observation_bytes: int) -> int:
+    """How many threads to learn with from the first stage on, see `learning_threads`."""
+    settings = experiment.pipeline.settings_of(experiment.pipeline.pipeline_stages[0])
+    minibatch = settings.num_steps * experiment.num_envs // settings.num_mini_batch
+    return learning_threads(model, observation_bytes, minibatch)
 
 
 def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 from ..errors import UsageError
 from .workers.workers import is_one_of_many, local_rank, workers_here
 
-LARGE = 2**19
-"""Parameters of the smallest model that is worth all cores: a recurrent layer of 512 is twice as large."""
+WORTH_A_THREAD = 2**23
+"""Parameters × steps of a minibatch: half a millisecond of learning. To deal out less costs more than it saves."""
 
 IMAGE = 4096
 """Bytes of the smallest observation that counts as an image: 64 × 64 in grey."""
@@ -62,20 +62,22 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def learning_threads(model: nn.Module, observation_bytes: int) -> int:
+def learning_threads(model: nn.Module, observation_bytes: int, minibatch: int) -> int:
     """How many threads to learn with: a rule, as the bits depend on it and a measurement would differ each time.
 
-    All cores for convolutions over images and for large models, two for convolutions over small grids; one for
-    everything else, and where several workers share the cores. Dealing out less than a millisecond of work costs more
-    than it saves.
+    All cores for convolutions over images, at least two for convolutions over small grids; else as many as the work
+    for a minibatch is worth. One where several workers share the cores.
+
+    * minibatch: its size in steps.
     """
     if is_one_of_many():
         return 1
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    is_large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
-    if is_large or (convolves and observation_bytes >= IMAGE):
+    if convolves and observation_bytes >= IMAGE:
         return cores()
-    return min(cores(), 2) if convolves else 1
+    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}  # only looked up
+    multiplied = sum(parameter.numel() for parameter in model.parameters() if parameter not in tables)
+    return min(cores(), max(multiplied * minibatch // WORTH_A_THREAD, 2 if convolves else 1))
 
 
 def cores() -> int:

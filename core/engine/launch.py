@@ -14,8 +14,8 @@ from .adjustments import load_adjusted
 from .attempt import Display as Display
 from .attempt import NoDisplay as NoDisplay
 from .attempt import outcome_of, sinks_of, train
-from .building import load_model
-from .device import learning_threads, prepare
+from .building import load_model, threads_for
+from .device import prepare
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .reporting.wandb_sink import need_wandb
 from .saving.changes import changes, refuse_changes
@@ -52,7 +52,7 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
         trainer = Trainer(loaded.experiment, options.seed, device, workers)
         trainer.build()
         _initialize(trainer, options.init_from)
-        threads = learning_threads(trainer.model, trainer.collector.observation_bytes())
+        threads = threads_for(loaded.experiment, trainer.model, trainer.collector.observation_bytes())
         path = workers.from_first(str(_create(options, loaded, command, threads).path) if workers.is_first else "")
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):

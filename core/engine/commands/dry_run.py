@@ -17,7 +17,7 @@ from ...experiment import Experiment
 from ...metrics import LoggingPackage
 from ...pipeline import PipelineStage
 from ...tree import flatten
-from ..device import learning_threads
+from ..building import threads_for
 from ..environments import Environments, Episode, Row, action_layout, allocate, observation_layout, to_environment
 from ..environments.spaces import from_environment
 from ..reporting.reporting import NoSink, Sinks
@@ -125,7 +125,7 @@ class _Rehearsal(Trainer):
     def build(self, stage_index: int = 0) -> None:
         """Learn with as many threads as a training would."""
         super().build(stage_index)
-        threads = learning_threads(self.model, self.collector.observation_bytes())
+        threads = threads_for(self.experiment, self.model, self.collector.observation_bytes())
         self.learner.threads = self.collector.threads = threads
 
     def _budget(self, stage: PipelineStage) -> int:

@@ -29,19 +29,19 @@ def test_the_number_of_threads_is_restored_whatever_happens() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_only_convolutions_over_images_learn_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_threads_learn_as_the_work_for_a_minibatch_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cores", lambda: 7)
     images = CNNActorCritic(spaces.Box(0, 255, (36, 36, 4), np.uint8), CHOICE)
-    assert learning_threads(images, 84 * 84) == 7
-    assert learning_threads(nn.Conv2d(1, 1, 1), 7 * 7 * 3) == 2
-    vector = spaces.Box(-1, 1, (3,))
-    assert learning_threads(MLPActorCritic(vector, CHOICE), 84 * 84) == 1
-    assert learning_threads(MLPActorCritic(vector, CHOICE, hidden_sizes=(512, 512)), 12) == 7
+    assert learning_threads(images, 84 * 84, 64) == 7
+    assert learning_threads(nn.Conv2d(1, 1, 1), 7 * 7 * 3, 64) == 2
+    square = nn.Sequential(nn.Embedding(10_000, 1024), nn.Linear(1024, 1024, bias=False))
+    assert [learning_threads(square, 12, size) for size in (8, 16, 24, 10_000)] == [1, 2, 3, 7]
+    assert learning_threads(MLPActorCritic(spaces.Box(-1, 1, (3,)), CHOICE), 84 * 84, 256) == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("MASTER_ADDR", "localhost")
-    assert learning_threads(images, 84 * 84) == 1
+    assert learning_threads(images, 84 * 84, 64) == 1
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 6), ("", 6)])
