@@ -34,6 +34,10 @@ from .failures import failure_of
 
 _TRACEBACK = "TRAINCTL_TRACEBACK"
 
+_SPINS = "1000"
+"""How often torch's threads (GNU OpenMP) look for more to do before they sleep: for some 20 microseconds. By default it
+is milliseconds, and two trainings that share two cores take twenty times as long as one."""
+
 # "\b": typer leaves the lines of such a paragraph as they are
 _HELP = """Train agents in stages: one file, one command, exact resume.
 
@@ -86,6 +90,8 @@ app.add_typer(examples.app, name="examples", short_help="List and copy the examp
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command that the arguments (None: those of this process) name, and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:
         app(sorted(words, key=lambda word: word != "--traceback"), prog_name="trainctl")
     except KeyboardInterrupt:

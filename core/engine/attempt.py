@@ -65,7 +65,11 @@ def train(
     trainer.checkpoints = directory.checkpoints
     record = directory.read_run()
     trainer.keep = record.get("keep")
-    compute_as(record, trainer, display.warn)
+
+    def note(text: str) -> None:
+        display.note("resources", text, trainer.progress.total_steps)
+
+    compute_as(record, trainer, note, display.warn)
     trainer.dump = lambda failed: _dump(failed, directory, trainer)
     trainer.about |= {"guarantee": guarantee, "device": trainer.device.type}
     _warn_of_criteria(trainer)
@@ -75,23 +79,25 @@ def train(
     with _attempt(directory, trainer, checkpoint, guarantee) as ended:
         if workers.is_first:
             display.begin(directory.path, describe(loaded.experiment), trainer.progress, message)
-            display.note("resources", _resources(trainer), trainer.progress.total_steps)
+            note(_resources(trainer))
         gc.freeze()  # what is there by now stays: looking through it again and again takes some percent of the time
-        with request.listening(), profiled(trainer, profile, directory.path, display.warn):
+        with request.listening(), profiled(trainer, profile, directory.path, note, display.warn):
             ended["status"] = "complete" if trainer.train() else request.status
     workers.barrier()
     return outcome_of(directory, trainer, ended["status"])
 
 
-def compute_as(record: dict[str, Any], trainer: Trainer, say: Callable[[str], None]) -> None:
+def compute_as(
+    record: dict[str, Any], trainer: Trainer, note: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
     """Compute in the way that `run.json` says, on which the bits depend."""
     trainer.learner.threads = trainer.collector.threads = record["threads"]
     if record.get("bfloat16"):
         learn_in_bfloat16(trainer.model)
         if is_slow_in_bfloat16(trainer.device):
-            say("--bfloat16 makes learning slower here: this processor can only imitate it")
+            warn("--bfloat16 makes learning slower here: this processor can only imitate it")
     if record.get("compile"):
-        trainer.learner.compile(say)
+        trainer.learner.compile(note, warn)
         trainer.collector.compile()
 
 

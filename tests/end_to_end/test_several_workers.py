@@ -123,6 +123,18 @@ def test_two_workers_repeat_and_survive_the_death_of_one(tmp_path: Path) -> None
     assert weights(train(tmp_path, "again", "--set", "save=1"), tmp_path, "again") == first
 
 
+def test_compiled_workers_learn_together_what_the_others_do_up_to_rounding(tmp_path: Path) -> None:
+    found = []
+    for name, option in (("as-it-is", ()), ("compiled", ("--compile",))):
+        process = train(tmp_path, name, "--set", "stages=1", "--set", "steps=400", *option)
+        assert process.returncode == 0, process.stderr
+        found.append(json.loads((tmp_path / "runs" / name / "metrics.jsonl").read_text().splitlines()[0])["means"])
+    assert "compiling the update" in process.stderr
+    assert "not compiled" not in process.stderr
+    plain, compiled = ({tag: mean for tag, mean in one.items() if not tag.startswith("speed/")} for one in found)
+    assert compiled == pytest.approx(plain, rel=1e-2, abs=1e-3)
+
+
 def test_one_early_stop_counts_for_all_and_evaluate_repeats_the_validation_of_the_best(tmp_path: Path) -> None:
     source = EXPERIMENT.replace("save_interval=own", f"save_interval=own, {STOP_SOON}")
     source = source.replace("num_envs=4,", "num_envs=4, validation=Validation(episodes=3),")

@@ -184,7 +184,7 @@ def _prepare(
     else:
         for problem in trainer.restore(checkpoint):
             say(f"warning: {problem}; the episode may be another")
-    compute_as(record, trainer, say)
+    compute_as(record, trainer, say, say)
 
 
 def _checkpoint_before(

@@ -34,7 +34,7 @@ class CompiledGradients(RecordedGradients):
     where it went on. A minibatch of another size than those at hand then is computed step by step. Where the compiler
     is missing, or the model or a loss does not trace, the gradient is recorded if it can be.
 
-    * say: told that it compiles, and why it does not.
+    * note: told that it compiles. warn: told why it does not.
     """
 
     def __init__(
@@ -42,16 +42,17 @@ class CompiledGradients(RecordedGradients):
         model: nn.Module,
         weights: Weights,
         losses: Sequence[WeightedLoss],
-        say: Callable[[str], None],
+        note: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         super().__init__(model, weights, losses)
-        self.say = say
+        self.note, self.warn = note, warn
         self._step: GraphStep | None = None
         self._compiled: dict[int, Compiled] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         if rollout.first_memory is not None and not self._has_known_memory(rollout.device):
-            self.say("not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are")
+            self.warn("not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are")
             with SmallConvolutionsAsProducts():
                 super().prepare(rollout, count)
             return
@@ -60,7 +61,7 @@ class CompiledGradients(RecordedGradients):
             self._schedules = Schedules(rollout.device)
             weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
             if weighed is None:
-                self.say("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
+                self.warn("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
                 super().prepare(rollout, count)
                 return
             self._tags = list(weighed.logged)
@@ -68,13 +69,13 @@ class CompiledGradients(RecordedGradients):
             self._step = step if all(self._used) else None
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
             self._names = [names[parameter] for parameter in self.weights.parameters]
-            self.say("compiling the update, which takes from a few seconds to a minute")
+            self.note("compiling the update, which takes from a few seconds to a minute")
             try:
                 compiled = self._compile(examples)
                 self._compiled = {len(example.index): compiled for example in examples}
             except Exception as error:  # the compiler's errors have no class in common
                 reason, *_ = [*str(error).strip().splitlines(), ""]
-                self.say(f"not compiled, so slower: {type(error).__name__}: {reason}")
+                self.warn(f"not compiled, so slower: {type(error).__name__}: {reason}")
                 super().prepare(rollout, count)
 
     def _has_known_memory(self, device: torch.device) -> bool:
@@ -101,7 +102,7 @@ class CompiledGradients(RecordedGradients):
             with torch.no_grad():
                 compiled(state, content, example.first_memory, example.index, self._schedules.tensors)
         if graphs_left_out():
-            self.say("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
+            self.warn("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
         return compiled
 
     def _state(self) -> list[Tensor]:

@@ -59,9 +59,9 @@ class Learner:
         self.restart_optimizer()
         self.restart_schedule(0)
 
-    def compile(self, say: Callable[[str], None]) -> None:
-        """From the next update on compile what gives the gradients; `say` is told when and why not."""
-        self._make_gradients = partial(CompiledGradients, say=say)
+    def compile(self, note: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        """From the next update on compile what gives the gradients; `note` is told when, and `warn` why not."""
+        self._make_gradients = partial(CompiledGradients, note=note, warn=warn)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,13 @@ class SelfTimes:
 
 
 @contextmanager
-def profiled(trainer: Trainer, rollouts: int, directory: Path, say: Callable[[str], None]) -> Iterator[None]:
+def profiled(
+    trainer: Trainer,
+    rollouts: int,
+    directory: Path,
+    note: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Iterator[None]:
     """Profile so many rollouts of the training within this context, after two that do not count; 0: none.
 
     Writes `profile.txt` and `profile.json` (open it in https://ui.perfetto.dev or chrome://tracing). The trace costs
@@ -79,6 +86,7 @@ def profiled(trainer: Trainer, rollouts: int, directory: Path, say: Callable[[st
     if rollouts == 0:
         yield
         return
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or torch's tracer says on stderr when it starts and stops
     times, tracer = SelfTimes(), profile(activities=[ProfilerActivity.CPU])
     collect, begun = trainer.collector.collect, 0
 
@@ -89,7 +97,7 @@ def profiled(trainer: Trainer, rollouts: int, directory: Path, say: Callable[[st
             tracer.start()
             times.reset()
         if begun == WARM_UP + 1 + rollouts:
-            _write(times, tracer, rollouts * trainer.collector.steps_per_rollout(), directory, say)
+            _write(times, tracer, rollouts * trainer.collector.steps_per_rollout(), directory, note)
         with times.part("collect, store"):
             return collect(*arguments)
 
@@ -101,7 +109,7 @@ def profiled(trainer: Trainer, rollouts: int, directory: Path, say: Callable[[st
         for put_back in undo:
             put_back()
         if begun <= WARM_UP + rollouts:
-            say(f"no profile: the run ended before {WARM_UP + rollouts + 1} rollouts were begun")
+            warn(f"no profile: the run ended before {WARM_UP + rollouts + 1} rollouts were begun")
 
 
 def _parts(trainer: Trainer) -> list[tuple[Any, str, str]]:
@@ -134,9 +142,9 @@ def _measure(times: SelfTimes, owner: Any, name: str, part: str) -> Callable[[],
     return lambda: delattr(owner, name) if own is None else setattr(owner, name, own)
 
 
-def _write(times: SelfTimes, tracer: Any, steps: int, directory: Path, say: Callable[[str], None]) -> None:
+def _write(times: SelfTimes, tracer: Any, steps: int, directory: Path, note: Callable[[str], None]) -> None:
     tracer.stop()
     table = times.table(steps)
     (directory / "profile.txt").write_text(table + "\n")
     tracer.export_chrome_trace(str(directory / "profile.json"))
-    say(f"where the time went:\n{table}\ntrace: {directory / 'profile.json'}")
+    note(f"where the time went:\n{table}\ntrace: {directory / 'profile.json'}")

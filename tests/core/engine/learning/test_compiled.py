@@ -53,7 +53,7 @@ def filled_rollout(memory: Tensor | None = None) -> Rollout:
 
 def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> tuple[CompiledGradients, list[str]]:
     said: list[str] = []
-    gradients = CompiledGradients(model, Weights(model), [WeightedLoss("loss", 2.0, loss)], said.append)
+    gradients = CompiledGradients(model, Weights(model), [WeightedLoss("loss", 2.0, loss)], said.append, said.append)
     gradients.prepare(rollout, count)
     return gradients, said
 
@@ -192,7 +192,7 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
         torch.manual_seed(0)
         learner = Learner(model_of(), Builder(kind, arguments), None, SingleWorker(), seed=1)
         if compiles:
-            learner.compile(said.append)
+            learner.compile(said.append, said.append)
         means = [learner.update(rollout, losses, settings, index, 0) for index in (0, 1)]
         learner.optimizer.param_groups[0]["lr"] = 0.01  # as a schedule does
         means.append(learner.update(rollout, losses, settings, 2, 0))
@@ -216,7 +216,7 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
 
 def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_says_what_is_wrong() -> None:
     learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
-    learner.compile(lambda text: None)
+    learner.compile(print, print)
     rollout, losses = filled_rollout(), [WeightedLoss("ppo", 1.0, PPO())]
     settings = resolved(update_repeats=1, num_mini_batch=1)
     learner.update(rollout, losses, settings, 0, 0)
