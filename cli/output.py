@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -32,5 +33,13 @@ def standard_output(reserved: bool) -> Iterator[None]:
 
 
 def print_document(document: Any) -> None:
-    """Print the document that a program reads. JSON has no NaN: refused with ValueError."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+    """Print the document that a program reads. JSON has no numbers that are not finite: null, as in metrics.jsonl."""
+    print(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _finite(document: Any) -> Any:
+    if isinstance(document, Mapping):
+        return {name: _finite(value) for name, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [_finite(value) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document

@@ -50,7 +50,7 @@ def train(
 
         if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome))
-    if as_json:
+    if as_json and not is_one_of_many():
         print_document(outcome.to_json())
     raise typer.Exit(outcome.exit_code)
 
@@ -88,7 +88,7 @@ def _summary(outcome: Outcome) -> list[str]:
         "preempted": f"preempted after {steps}, {stage}; run it again to go on",
         "interrupted": f"interrupted after {steps}, {stage}",
     }[outcome.status]
-    saved = outcome.checkpoint or "none was saved: save_interval is None"
+    saved = outcome.checkpoint or "none was saved"
     return ["", ended, *_labelled([("run", outcome.run), ("checkpoint", saved), *_commands(outcome)])]
 
 

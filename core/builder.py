@@ -138,25 +138,33 @@ def _faults(class_type: object, given: Mapping[str, object], location: Location 
     if not callable(class_type):
         hint = "The class itself, without (): Builder(PPO, {...})."
         yield Fault(f"class_type of a Builder must be a class or a function; found {class_type!r}.", location, hint)
+    named: dict[str, None] = {}
     for word, arguments in given.items():
         if arguments is None:
             continue
-        if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
+        if isinstance(arguments, Mapping) and all(isinstance(name, str) for name in arguments):
+            named |= dict.fromkeys(arguments)
+        else:
             found = f"{word} of a Builder must be a dictionary of argument names; found {arguments!r}."
             yield Fault(found, location, 'Write {"name": value, ...}.')
+    if callable(class_type):
+        yield from _call_faults(class_type, named, location, is_all=False)
 
 
 def _call_faults(
-    class_type: Callable[..., object], arguments: Mapping[str, Any], location: Location | None
+    class_type: Callable[..., object], arguments: Mapping[str, Any], location: Location | None, is_all: bool = True
 ) -> Iterator[Fault]:
-    """Why class_type does not take these arguments, as far as its signature tells. Builtins often have none."""
+    """Why class_type does not take these arguments, as far as its signature tells. Builtins often have none.
+
+    is_all: no others will be given.
+    """
     try:
         # not the signature of what a decorator wraps: the decorator may take more
         signature = inspect.signature(class_type, follow_wrapped=False)
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(**arguments)
+        (signature.bind if is_all else signature.bind_partial)(**arguments)
     except TypeError as error:
         name = _as_code(class_type)
         known = [word for word, parameter in signature.parameters.items() if parameter.kind not in _WITHOUT_KEYWORD]

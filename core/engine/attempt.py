@@ -138,8 +138,8 @@ def _warn_of_criteria(trainer: Trainer) -> None:
 def _dump(failed: FailedUpdate, directory: RunDirectory, trainer: Trainer) -> str:
     """Keep an update that was not made; gives the command that repeats it."""
     path, progress = directory.nan_dump / f"worker-{trainer.workers.rank}", trainer.progress
-    position = {"total_steps": progress.total_steps, "updates": progress.updates}
-    about = {"stage": trainer.stage_name, "stage_index": progress.stage_index, **position}
+    position = {"total_steps": progress.total_steps, "stage_index": progress.stage_index}
+    about = {"stage": trainer.stage_name, **position}
     try:
         write_dump(path, failed, trainer.model, about)
     except OSError as error:

@@ -22,7 +22,7 @@ from .saving.changes import changes, refuse_changes
 from .saving.checkpoint import newest_valid, remove_leftovers
 from .saving.checkpoint_directory import set_aside
 from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
-from .saving.guarantee import differences, guarantee_of
+from .saving.guarantee import differences, guarantee_of, promised
 from .saving.resuming import change_run, newer_than
 from .saving.run_directory import RunDirectory, default_name, last_status
 from .trainer import Trainer
@@ -57,7 +57,9 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
         directory = RunDirectory(Path(path))
         with _lock(directory, workers):
             asked = request or StopRequest()
-            return train(directory, trainer, loaded, display, "new run", None, "bit-exact", asked, options.profile)
+            return train(
+                directory, trainer, loaded, display, "new run", None, promised(trainer), asked, options.profile
+            )
 
 
 def resume(
@@ -85,7 +87,9 @@ def resume(
             trainer.build()
             _initialize(trainer, Path(record["init_from"]) if record.get("init_from") else None)
             message = "no checkpoint yet: from the start"
-            return train(directory, trainer, loaded, display, message, None, "bit-exact", request or StopRequest())
+            return train(
+                directory, trainer, loaded, display, message, None, promised(trainer), request or StopRequest()
+            )
         if workers.is_first:
             set_aside(newer_than(checkpoint, directory))
         trainer.sinks = sinks_of(directory, display, checkpoint.step, trainer)

@@ -17,7 +17,6 @@ class Progress:
 
     * total_steps, stage_steps: steps so far, and those of the current stage.
     * rollouts, stage_rollouts: rollouts so far, and those of the current stage.
-    * updates, off_policy_updates: optimizer steps so far.
     * stage_index: the current stage; equal to the number of stages when all are done.
     * stage_budget: the most steps the current stage takes; None before it has begun.
     * stage_ended: why the current stage has ended, or None while it goes on.
@@ -30,8 +29,6 @@ class Progress:
     stage_steps: int = 0
     rollouts: int = 0
     stage_rollouts: int = 0
-    updates: int = 0
-    off_policy_updates: int = 0
     stage_index: int = 0
     stage_budget: int | None = None
     stage_ended: str | None = None

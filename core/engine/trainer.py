@@ -169,8 +169,8 @@ class Trainer:
         self.sinks.note("pipeline/stage_begins", text, self.progress.total_steps)
 
     def _budget(self, stage: PipelineStage) -> int:
-        steps = stage.max_stage_steps
-        budget = self.workers.from_first(int(steps()) if callable(steps) else steps)
+        steps = stage.max_stage_steps  # a function is called once, not by every worker
+        budget = self.workers.from_first(int(steps() if callable(steps) else steps) if self.workers.is_first else 0)
         if budget < 1:
             raise ExperimentError(
                 f"max_stage_steps of stage {self.stage_name!r} returned {budget}", "return at least 1"

@@ -139,7 +139,7 @@ def test_a_builder_within_a_builder_survives_every_pickle_protocol(protocol: int
 def test_builders_are_equal_when_their_content_is() -> None:
     assert Builder(Network, {"sizes": [64]}) == Builder(Network, {"sizes": [64]})
     assert Builder(Network, {"sizes": [64]}) != Builder(Network, {"sizes": [32]})
-    assert Builder(Network, {"a": 1}) != Builder(Network, default={"a": 1})
+    assert Builder(Network, {"sizes": 1}) != Builder(Network, default={"sizes": 1})
 
 
 def test_a_builder_reads_like_the_code_that_makes_it() -> None:
@@ -191,18 +191,23 @@ def test_all_faults_are_noted_where_faults_are_collected() -> None:
 
 
 def test_a_wrong_argument_is_named_with_the_nearest_right_one_and_the_line_of_the_builder() -> None:
-    builder = Builder(Network, {"sizes": [64], "activaton": "relu"})
-    text = refusal(builder)
+    text = refusal(lambda: Builder(Network, {"sizes": [64], "activaton": "relu"}))
     assert "Network takes no argument 'activaton'" in text
     assert "did you mean 'activation'?" in text
     assert 'Builder(Network, {"sizes": [64], "activaton": "relu"})' in text
 
 
 def test_every_wrong_argument_is_named_at_once_and_before_a_missing_one() -> None:
-    text = refusal(lambda: Builder(Network, {"size": 1})(gain=2))
+    text = refusal(lambda: Builder(Network)(size=1, gain=2))
     assert "no argument 'size'" in text
     assert "no argument 'gain'" in text
     assert "missing" not in text
+    with collect_faults() as faults:
+        Builder(Network, {"size": 1}, default={"gain": 2})
+        Builder(Network, {"gain": 2})
+    assert [fault.message for fault in faults] == [
+        f"Network takes no argument '{word}'." for word in ("size", "gain", "gain")
+    ]
 
 
 def test_a_missing_argument_is_named() -> None:

@@ -101,6 +101,8 @@ def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int, gro
     env = make()
     try:
         cost = _seconds_per_step(env) * num_envs
+    except Exception:  # it may fail now and then, which a training survives
+        cost = 0.0
     finally:
         env.close()
     return deal_for(cost, processes, groups)

@@ -105,17 +105,19 @@ class Share(SerialEnvironments):
             self._note_episodes()
         return ends
 
-    def take_step_again(self, lost: tuple[dict[int, int], dict[str, Any]]) -> list[EpisodeEnd]:
+    def take_step_again(self, lost: tuple[int, dict[int, int], dict[str, Any]]) -> list[EpisodeEnd]:
         """The step in which the child before this one was lost.
 
-        lost: (environments of this share that are to begin a new episode instead, with its number; the others' states
-        before the step).
+        lost: (how many scenes were asked for, environments of this share that are to begin a new episode instead, with
+        its number; the others' states before the step).
         """
-        anew, states = lost
+        scenes, anew, states = lost
         ends: list[EpisodeEnd] = []
         actions = self.actions.copy()
         for i, environment in enumerate(self.environments):
             if i in anew:
+                while environment.scenes < scenes:
+                    environment.advance_scene()
                 environment.episode = anew[i] - 1
                 end = self._followed(EpisodeEnd(i, None, None), self.row.observations, environment.reset)
                 ends += [end] if end.failures else []

@@ -58,6 +58,7 @@ class ProcessEnvironments(Environments):
         self._asked: list[list[int]] = [[] for _ in indices]  # at which of these steps its expert was asked
         self._episodes = self._memory.episodes.copy()
         self._experts_asked = False
+        self._scenes = 0  # that were asked for so far
         self.processes, self.takes_part = min(processes, len(indices) - takes_part), takes_part
         # a process that waits awake beside children on every core gets two of these onto one core
         patience = PATIENCE if self.processes * groups < cores() else 0.0
@@ -119,7 +120,7 @@ class ProcessEnvironments(Environments):
         failure = Failure(index, episode, derived_seed(*self._key, index, episode), actions, what)
         return fail(guilty, self._memory.row, failure)
 
-    def _before_step(self, part: slice, guilty: list[int]) -> tuple[dict[int, int], dict[str, Any]]:
+    def _before_step(self, part: slice, guilty: list[int]) -> tuple[int, dict[int, int], dict[str, Any]]:
         """What `Share.take_step_again` needs."""
         anew = {i - part.start: int(self._episodes[i]) + 1 for i in guilty}
         states: dict[str, Any] = {
@@ -127,12 +128,12 @@ class ProcessEnvironments(Environments):
                 "episode": int(self._episodes[i]),
                 "actions": torch.from_numpy(np.array(self._histories[i][:-1], self.action_space.dtype)),
                 "asked": self._asked[i],
-                "scenes": 0,
+                "scenes": self._scenes,
             }
             for i in range(part.start, part.stop)
             if i not in guilty
         }
-        return anew, states
+        return self._scenes, anew, states
 
     def _begin_episodes(self, environments: Iterable[int]) -> None:
         for i in environments:
@@ -161,6 +162,7 @@ class ProcessEnvironments(Environments):
             actions[share.work.part], available[share.work.part] = share.answer()
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
+        self._scenes += 1
         cut_off = [episode for own in self._all("new_scenes") for episode in own]
         self._begin_episodes(range(self.num_envs))
         self._copy_to(observations)
@@ -171,6 +173,7 @@ class ProcessEnvironments(Environments):
 
     def load_state_dict(self, state: dict[str, Any], observations: Tree) -> list[str]:
         steps = sum(len(own["actions"]) for own in state.values())
+        self._scenes = max(own["scenes"] for own in state.values())
         found = self._all("restore", state, patience=steps * SECONDS_TO_REPLAY_A_STEP)
         problems = [problem for own in found for problem in own]
         self._begin_episodes(range(self.num_envs))

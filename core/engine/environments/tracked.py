@@ -38,6 +38,8 @@ class TrackedEnvironment:
     def _build(self) -> None:
         self.env = self.make()
         self._step = self.env.step
+        for _ in range(self.scenes):
+            self._next_scene()
 
     def renew(self) -> Any:
         """Build the environment again after it has failed; its next episode begins, whose first observation returns."""
@@ -102,6 +104,9 @@ class TrackedEnvironment:
     def advance_scene(self) -> None:
         """Ask the environment for a new scene, if it knows such a thing."""
         self.scenes += 1
+        self._next_scene()
+
+    def _next_scene(self) -> None:
         if self.env.has_wrapper_attr("advance_scene"):
             self.env.get_wrapper_attr("advance_scene")()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import Any
 
 from torch import optim
@@ -67,5 +68,9 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there."""
         self.steps, self.first_step = state["steps"], state["first_step"]
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
+        if self.scheduler is None:
+            return
+        counters = {name for name, value in vars(self.scheduler).items() if isinstance(value, Counter)}
+        # MultiStepLR asks a Counter what a dict, as a checkpoint has it, cannot say
+        own = {name: Counter(value) if name in counters else value for name, value in state["scheduler"].items()}
+        self.scheduler.load_state_dict(own)

@@ -20,6 +20,7 @@ from ..building import environment_of_stage
 from ..environments import Environments, build_environments, is_same_space
 from ..progress import Progress
 from ..saving.checkpoint import checkpoint_name
+from ..seeding import untouched_global_random_state
 from ..workers.workers import WorkerGroup
 from .beside import Beside
 from .evaluation import EvaluationStopped, evaluate, values_of
@@ -220,7 +221,8 @@ def validator_of(
     if validation is None:
         return NoValidation()
     if validation.environment is not None:
-        _check(validation, validation.environment, environments)
+        with untouched_global_random_state():
+            _check(validation, validation.environment, environments)
     return Validator(experiment, validation, model, workers, progress)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ...errors import CheckpointError
 
 PLAIN = (str, int, float, bool, type(None), bytes)
 UNREADABLE = (b"",)  # torch.load knows the way in which pickle writes all bytes but these
-MAPPINGS = (dict, OrderedDict, defaultdict)
+MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
 
 
 def encode_model(model: dict[str, Tensor]) -> bytes:
@@ -63,8 +63,8 @@ def decode_state(data: bytes, file: str) -> dict[str, Any]:
 def plain(value: Any, path: str) -> Any:
     """The same data, of nothing but dict, list, tuple, set, str, int, float, bool, None, bytes and Tensor.
 
-    NumPy scalars become Python numbers, an OrderedDict or a defaultdict a dict; tensors are detached and brought to
-    the CPU. Raises `CheckpointError` for anything else, and names where it is, e.g. "optimizer.state.3.exp_avg".
+    NumPy scalars become Python numbers, an OrderedDict, a defaultdict or a Counter a dict; tensors are detached and
+    brought to the CPU. Raises `CheckpointError` for anything else and names where it is: "optimizer.state.3.exp_avg".
     """
     if isinstance(value, np.generic):
         value = value.item()

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
+from ..early_stopping import StageCriterion
 from ..trainer import Trainer
 from .checkpoint import GUARANTEES, Checkpoint
 from .origin import versions
 
 _COMPUTING = ("trainctl", "torch", "numpy", "gymnasium")
 """Whose versions the bits depend on."""
+
+
+def promised(trainer: Trainer) -> str:
+    """What a resume of this training can promise at most, as long as nothing changes."""
+    repeats = trainer.device.type == "cpu" or torch.are_deterministic_algorithms_enabled()
+    criteria = [stage.early_stopping_criterion for stage in trainer.stages[trainer.progress.stage_index :]]
+    lost = any(StageCriterion(criterion, trainer.workers).problems for criterion in criteria if criterion is not None)
+    is_exact = repeats and not lost and trainer.collector.environments.guarantee == "bit-exact"
+    return "bit-exact" if is_exact else "exact-state"
 
 
 def guarantee_of(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) -> str:
@@ -21,7 +33,7 @@ def guarantee_of(checkpoint: Checkpoint, problems: list[str], trainer: Trainer) 
     if trainer.has_changed or any(differences(checkpoint, trainer)):
         now = "continued"
     before: str = checkpoint.about.get("guarantee", "bit-exact")
-    return max(before, now, key=GUARANTEES.index)
+    return max(before, now, promised(trainer), key=GUARANTEES.index)
 
 
 def differences(checkpoint: Checkpoint, trainer: Trainer) -> Iterator[str]:

@@ -52,6 +52,11 @@ def refuses() -> Any:
     raise UsageError("not here")
 
 
+class OneByOne(CountingEnv):
+    def __init__(self, script: Any) -> None:
+        super().__init__(script)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -59,7 +64,7 @@ def refuses() -> Any:
         (lambda: 5, r"gave 5 \(int\), not a gymnasium.Env"),
         (lambda num_envs: CountingEnv(), "not a gymnasium.vector.VectorEnv, since it takes num_envs"),
         (lambda num_envs: CartPoleVectorEnv(num_envs + 1), "was asked for 2 environments and gave 3"),
-        (Builder(CountingEnv, {"speed": 5}), "speed"),
+        (Builder(OneByOne), "missing a required argument: 'script'"),
     ],
 )
 def test_what_gives_no_environment_is_an_error_of_the_experiment(source: Any, message: str) -> None:
@@ -70,6 +75,15 @@ def test_what_gives_no_environment_is_an_error_of_the_experiment(source: Any, me
 def test_an_error_made_for_the_user_is_passed_on() -> None:
     with pytest.raises(UsageError, match="not here"):
         build_environments(refuses, range(2), 1, "environment")
+
+
+class FailingEnv(CountingEnv):
+    def step(self, action: Any) -> Any:
+        raise ValueError("now and then")
+
+
+def test_an_environment_that_fails_while_it_is_measured_is_for_the_training_to_survive() -> None:
+    assert fastest_deal(FailingEnv, 3) == (0, True)
 
 
 class SlowEnv(CountingEnv):

@@ -93,6 +93,33 @@ def test_a_child_that_dies_beside_this_process_is_replaced_and_only_the_guilty_e
     environments.close()
 
 
+class DyingInScenes(SceneEnv, Dying):
+    """The same, which shows its scene."""
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_after_a_child_has_died_its_environments_are_in_the_scenes_they_were_in(tmp_path: Path, resumed: bool) -> None:
+    def made() -> ProcessEnvironments:
+        return ProcessEnvironments(partial(DyingInScenes, tmp_path), range(2), 1, "test", 1)
+
+    environments, observations = made(), np.zeros((2, 1), np.float32)
+    environments.reset(observations)
+    for _ in range(3):
+        environments.advance_scenes(observations)
+    if resumed:
+        state = environments.state_dict()
+        environments.close()
+        environments = made()
+        environments.load_state_dict(state, observations)
+    (tmp_path / "one").touch()
+    for actions in ([0, 0], [0, 2]):
+        row = Row(np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool), observations)
+        environments.step(np.array(actions), row)
+    assert not any(tmp_path.iterdir())
+    assert (observations[:, 0] // 10_000).tolist() == [3, 3]
+    environments.close()
+
+
 class SlowExpert(CountingEnv):
     """Whose expert answers when somebody has made the file."""
 

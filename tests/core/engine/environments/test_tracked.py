@@ -162,3 +162,4 @@ def test_a_new_scene_is_asked_of_environments_that_know_such_a_thing() -> None:
         tracked.reset()
         tracked.advance_scene()
         assert tracked.reset().tolist() == [10_000 * scene + 100]
+        assert tracked.renew().tolist() == [10_000 * scene]  # another environment, in the same scene

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from trainctl.core.builder import Builder
 from trainctl.core.engine.learning.schedule import Schedule
+from trainctl.core.engine.saving.checkpoint_content import decode_state, encode_state
 from trainctl.core.schedules import LinearDecay
 
 MILESTONES = [0, 1, 7, 20, 21, 50, 64, 99]
@@ -70,10 +70,7 @@ def rates_by_stepping(make: Callable[..., Any], last: int) -> list[float]:
 
 
 def through_a_file(state: Any) -> Any:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
+    return decode_state(encode_state(state), "training.pt")
 
 
 def test_the_table_holds_every_scheduler_that_torch_has() -> None:

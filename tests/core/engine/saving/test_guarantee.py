@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from tests.core.engine.saving.checkpoints import save
+from trainctl.core.early_stopping import EarlyStoppingCriterion
+from trainctl.core.engine.progress import Progress
 from trainctl.core.engine.saving.checkpoint import Checkpoint
-from trainctl.core.engine.saving.guarantee import differences, guarantee_of
+from trainctl.core.engine.saving.guarantee import differences, guarantee_of, promised
+from trainctl.core.pipeline import PipelineStage
 
 
 class Trained:
@@ -18,6 +22,9 @@ class Trained:
         self.workers = type("Workers", (), {"world_size": workers})
         self.device = torch.device(device)
         self.has_changed = has_changed
+        self.stages: list[Any] = [PipelineStage(loss_names=["ppo"], max_stage_steps=1)]
+        self.progress = Progress()
+        self.collector = SimpleNamespace(environments=SimpleNamespace(guarantee="bit-exact"))
 
 
 def checkpoint(folder: Path, versions: dict[str, str] | None = None, **about: Any) -> Checkpoint:
@@ -43,6 +50,30 @@ def test_the_weakest_counts(
     about: dict[str, Any], problems: list[str], trained: Any, expected: str, tmp_path: Path
 ) -> None:
     assert guarantee_of(checkpoint(tmp_path, **about), problems, trained) == expected
+
+
+class Forgetful(EarlyStoppingCriterion):
+    """Counts, and cannot be saved."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, stage_steps: int, total_steps: int, training_metrics: Any) -> bool:
+        return False
+
+
+def test_what_cannot_be_brought_back_is_promised_to_nobody() -> None:
+    plain, gpu, vector, criterion = Trained(), Trained(device="cuda"), Trained(), Trained()
+    vector.collector.environments.guarantee = "exact-state"
+    criterion.stages[0] = PipelineStage(["ppo"], 1, early_stopping_criterion=Forgetful())
+    trained: list[Any] = [plain, gpu, vector, criterion]
+    assert [promised(one) for one in trained] == ["bit-exact", "exact-state", "exact-state", "exact-state"]
+    criterion.progress.stage_index = 1  # the stage of the criterion is over
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert [promised(one) for one in trained] == ["bit-exact", "bit-exact", "exact-state", "bit-exact"]
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_other_versions_are_named_and_python_s_is_none_of_them(tmp_path: Path) -> None:
