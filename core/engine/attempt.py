@@ -73,6 +73,7 @@ def train(
     trainer.dump = lambda failed: _dump(failed, directory, trainer)
     trainer.about |= {"guarantee": guarantee, "device": trainer.device.type}
     _warn_of_criteria(trainer)
+    _warn_of_minibatches(trainer)
     if checkpoint is None:
         trainer.sinks = sinks_of(directory, display, 0, trainer)
         trainer.sinks.load_state_dict({})
@@ -133,6 +134,18 @@ def _warn_of_criteria(trainer: Trainer) -> None:
         criterion = stage.early_stopping_criterion
         for problem in StageCriterion(criterion, trainer.workers).problems if criterion else ():
             trainer.warn(f"stage {name!r}: {problem}, so a resumed run may stop it elsewhere")
+
+
+def _warn_of_minibatches(trainer: Trainer) -> None:
+    """A model with memory learns from whole sequences, so there may be fewer minibatches than asked for."""
+    sequences = min(trainer.environments_per_worker)
+    for stage, name in zip(trainer.stages, trainer.stage_names, strict=True):
+        asked = trainer.pipeline.settings_of(stage).num_mini_batch
+        if trainer.collector.memory is not None and asked > sequences:
+            trainer.warn(
+                f"stage {name!r}: {sequences} minibatches and not num_mini_batch={asked}: a model with memory learns "
+                f"from whole sequences, and a rollout has one for each environment"
+            )
 
 
 def _dump(failed: FailedUpdate, directory: RunDirectory, trainer: Trainer) -> str:

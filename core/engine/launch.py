@@ -97,7 +97,9 @@ def resume(
         if trainer.is_finished:
             trainer.close()
             return outcome_of(directory, trainer, "complete", already_complete=True)
-        for problem in dict.fromkeys([*problems, *differences(checkpoint, trainer)]):
+        edited = trainer.changes if wish == AS_IT_WAS else []  # what is wished is known
+        changed = [f"changed since {checkpoint.path.name}: {one.key}: {one.before} → {one.now}" for one in edited]
+        for problem in dict.fromkeys([*problems, *changed, *differences(checkpoint, trainer)]):
             display.warn(problem)
         guarantee = guarantee_of(checkpoint, problems, trainer)
         message = f"resuming from {checkpoint.path.name}, guarantee: {guarantee}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.runs import checkpoint_steps, metrics, run, weights
+from tests.end_to_end.runs import EXPERIMENT, checkpoint_steps, metrics, run, weights
 from trainctl.core.engine.launch import NoDisplay, resume, start
 from trainctl.core.engine.options import Outcome, RunOptions, Wish
 from trainctl.core.engine.saving.checkpoint import Checkpoint
@@ -54,6 +54,25 @@ def test_the_last_stage_can_be_lengthened_and_ends_like_one_that_was_longer_from
     same = [Checkpoint.open(outcome.run / "checkpoints" / "step-000000002400") for outcome in (longer, extended)]
     assert same[0].manifest["files"]["model.safetensors"] == same[1].manifest["files"]["model.safetensors"]
     assert go_on(extended.run, extend_steps=200).total_steps == 2600
+
+
+def test_what_was_edited_in_the_copy_of_a_run_is_named(folder: Path) -> None:
+    source = folder / "runs" / "first" / "experiment" / "small.py"
+    source.write_text(source.read_text().replace("gamma=0.99", "gamma=0.98"))
+    warned: list[str] = []
+    outcome = go_on(folder / "runs" / "first" / "checkpoints" / "step-000000001800", warned)
+    assert "changed since step-000000001800: stages[1].settings.gamma: 0.99 → 0.98" in warned
+    assert last_attempt(outcome)["guarantee"] == "continued"
+
+
+def test_a_model_with_memory_may_have_fewer_minibatches_than_asked_for_and_says_so(tmp_path: Path) -> None:
+    source = EXPERIMENT.replace('"hidden_sizes": (16,)', '"hidden_sizes": (16,), "memory": "gru", "memory_size": 4')
+    (tmp_path / "small.py").write_text(source.replace("num_mini_batch=2", "num_mini_batch=8"))
+    display, warned = NoDisplay(), list[str]()
+    display.warn = warned.append  # type: ignore[method-assign]
+    options = RunOptions(tmp_path / "small.py", {"steps": "200", "stages": "1"}, runs_dir=tmp_path / "runs")
+    start(options, display, ["test"])
+    assert [text.partition(":")[2][:41] for text in warned] == [" 4 minibatches and not num_mini_batch=8: "]
 
 
 def test_settings_that_do_no_harm_need_no_permission(folder: Path) -> None:

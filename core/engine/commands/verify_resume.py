@@ -22,7 +22,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from ...errors import TrainctlError, UsageError
+from ...errors import CheckpointError, TrainctlError, UsageError
 from ...metrics import LoggingPackage
 from ..adjustments import Adjustments, load_adjusted
 from ..launch import NoDisplay, resume, start
@@ -101,6 +101,8 @@ def verify_resume(
     say("run B: " + ("killed at " + ", ".join(f"{kill.at} ({kill.step:,})" for kill in kills) if kills else "no kills"))
     b = _run(options, "resumed", kills, say)
     done = compare(a, b)
+    if not done.checkpoints:
+        raise CheckpointError("nothing was compared: no checkpoint was written", f"see {folder / 'uninterrupted.log'}")
     attempts = b.read_run()["attempts"]
     resumed = [attempt["from_checkpoint"] for attempt in attempts[1:]]
     kills = [replace(kill, resumed_from=name) for kill, name in zip(kills, resumed, strict=False)]
