@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..description import describe
+from ..errors import TrainctlError
 from ..experiment_file import LoadedExperiment
 from .early_stopping import StageCriterion
 from .learning.non_finite import FailedUpdate, write_dump
@@ -19,7 +20,7 @@ from .reporting.profile import profiled
 from .reporting.reporting import JsonLinesSink, MetricSink, NoSink, Sinks
 from .reporting.tensorboard_sink import TensorBoardSink
 from .reporting.wandb_sink import wandb_sink
-from .saving.checkpoint import newest_valid
+from .saving.checkpoint import checkpoint_name, newest_valid
 from .saving.run_directory import RunDirectory
 from .trainer import Trainer
 from .workers.signals import StopRequest
@@ -83,9 +84,23 @@ def train(
             note(_resources(trainer))
         gc.freeze()  # what is there by now stays: looking through it again and again takes some percent of the time
         with request.listening(), profiled(trainer, profile, directory.path, note, display.warn):
-            ended["status"] = "complete" if trainer.train() else request.status
-    workers.barrier()
+            status = "complete" if trainer.train() else request.status
+        workers.barrier()
+        _check_saved(trainer)
+        ended["status"] = status
     return outcome_of(directory, trainer, ended["status"])
+
+
+def _check_saved(trainer: Trainer) -> None:
+    """Refuse to call a training complete, or saved, whose last steps the disk did not take."""
+    steps, index = trainer.progress.total_steps, min(trainer.progress.stage_index, len(trainer.stages) - 1)
+    is_wanted = trainer.pipeline.settings_of(trainer.stages[index]).save_interval is not None
+    if is_wanted and steps > 0 and not (trainer.checkpoints / checkpoint_name(steps)).is_dir():
+        newest, _ = newest_valid(trainer.checkpoints)
+        raise TrainctlError(
+            f"the last {steps - (newest.step if newest else 0):,} of {steps:,} steps are in no checkpoint",
+            "see the warnings, make room, and go on from the last checkpoint",
+        )
 
 
 def compute_as(

@@ -42,6 +42,11 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not existing.is_finished():
         _check_same(existing, loaded, options)
+        for name in _edited(existing, loaded):
+            display.warn(
+                f"{name} is not as it was when {existing.path} began, which goes on with its copy; to go on with the "
+                f"new one: trainctl resume --checkpoint {existing.path} --experiment {options.experiment}"
+            )
         return resume(existing.path, display, fleet=options.fleet, request=request)
     if not options.fleet.is_single:
         deal(loaded.experiment.num_envs, options.fleet.nproc)  # refused before anything is written
@@ -169,6 +174,13 @@ def _named(options: RunOptions, patience: float = 600.0) -> RunDirectory:
             raise UsageError(text, "start the machine with --node-rank 0; --runs-dir must be shared by all machines")
         time.sleep(0.1)
     return directory
+
+
+def _edited(directory: RunDirectory, loaded: LoadedExperiment) -> list[str]:
+    """The source files of an experiment that differ from a run's copies of them."""
+    copies, folder = directory.sources(), loaded.path.parent.resolve()
+    names = {str(file.resolve().relative_to(folder)): file for file in source_files(loaded)}
+    return [name for name, file in names.items() if name in copies and file.read_text("utf-8") != copies[name]]
 
 
 def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:

@@ -40,10 +40,13 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str],
         return Checkpoint.open(path)
     checkpoint, damaged = newest_valid(directory.checkpoints)
     for bad, reason in damaged:
-        instead = f"using {checkpoint.path.name}" if checkpoint else "there is none before it"
-        warn(f"{bad.name} is damaged ({reason}) — {instead}")
+        if checkpoint is not None:
+            warn(f"{bad.name} is damaged ({reason}) — using {checkpoint.path.name}")
     if checkpoint is None and damaged:
-        raise CheckpointError(f"every checkpoint in {directory.checkpoints} is damaged", "see the reasons above")
+        reasons = "\n".join(f"  {bad.name}: {reason}" for bad, reason in damaged)
+        raise CheckpointError(
+            f"every checkpoint in {directory.checkpoints} is damaged:\n{reasons}", "train anew, under another --name"
+        )
     return checkpoint
 
 

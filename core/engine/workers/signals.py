@@ -12,6 +12,10 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
+_STOPPING = b"stopping: this rollout is finished and saved first; once more, and it ends at once\n"
+_SHOW_CURSOR = b"\x1b[?25h\n"
+"""For a terminal, whose cursor a live display has hidden."""
+
 
 class StopRequest:
     """Whether somebody has asked this process to stop, and with which signal.
@@ -49,7 +53,11 @@ class StopRequest:
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._since = signal.Signals(number), now
+            if self.echo_seconds == 0:  # of several workers the launcher was asked
+                os.write(2, _STOPPING)
         elif now - self._since > self.echo_seconds:
+            with contextlib.suppress(OSError), open("/dev/tty", "wb", 0) as terminal:
+                terminal.write(_SHOW_CURSOR)
             os._exit(128 + number)
 
 
