@@ -137,10 +137,12 @@ def _attempt(directory: RunDirectory, trainer: Trainer, checkpoint: str | None, 
         ended |= {"exit_code": getattr(error, "exit_code", 1), "error": str(error)}
         raise
     finally:
-        trainer.close()
-        if first:
-            position = {"total_steps": progress.total_steps, "stage": trainer.stage_name, "stages": progress.stages}
-            directory.end_attempt(**{**ended, **position})
+        try:
+            trainer.close()
+        finally:
+            if first:
+                position = {"total_steps": progress.total_steps, "stage": trainer.stage_name, "stages": progress.stages}
+                directory.end_attempt(**{**ended, **position})
 
 
 def _warn_of_criteria(trainer: Trainer) -> None:

@@ -162,11 +162,13 @@ class Trainer:
         if stage.restart_optimizer:
             self.learner.restart_optimizer()
         if stage.restart_optimizer or stage.restart_lr_scheduler:
-            self.learner.restart_schedule(self.progress.total_steps if stage.restart_lr_scheduler else 0)
+            first = self.progress.total_steps if stage.restart_lr_scheduler else self.learner.schedule.first_step
+            self.learner.restart_schedule(first, self.progress.total_steps)
         self.progress.begin_stage(self._budget(stage))
         self._build_stage_parts(stage)
-        text = f"stage {index + 1} begins: {self.stage_name}"
-        self.sinks.note("pipeline/stage_begins", text, self.progress.total_steps)
+        self.sinks.note(
+            "pipeline/stage_begins", f"stage {index + 1} begins: {self.stage_name}", self.progress.total_steps
+        )
 
     def _budget(self, stage: PipelineStage) -> int:
         steps = stage.max_stage_steps  # a function is called once, not by every worker

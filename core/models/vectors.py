@@ -82,7 +82,7 @@ class VectorEncoder(nn.Module):
         super().__init__()
         boxes = {path: space for path, space in parts.items() if isinstance(space, spaces.Box)}
         others = {path: space for path, space in parts.items() if path not in boxes}
-        self.boxes = (ObservationNormalizer if normalize else BoxVector)(boxes)
+        self.boxes = (ObservationNormalizer if normalize and boxes else BoxVector)(boxes)
         self.paths = list(others)
         encoders = [_choice_encoder(model, path, space) for path, space in others.items()]
         self.others = nn.ModuleList(encoders)

@@ -24,6 +24,7 @@ from ..environments import (
     EpisodeEnd,
     Failure,
     allocate,
+    is_same_space,
     observation_layout,
 )
 from ..learning.products import SmallConvolutionsAsProducts
@@ -162,7 +163,10 @@ class RolloutCollector:
 
     def change_environments(self, environments: Environments) -> None:
         """Close the environments and begin episodes in these instead."""
-        if environments.observation_space != self._spaces[0] or environments.action_space != self._spaces[1]:
+        if not (
+            is_same_space(environments.observation_space, self._spaces[0])
+            and is_same_space(environments.action_space, self._spaces[1])
+        ):
             found = (environments.observation_space, environments.action_space)
             raise ExperimentError(
                 f"the stage's environments have the spaces {found}, those before had {self._spaces}",
@@ -270,7 +274,7 @@ class RolloutCollector:
         """What the actors have found while acting; an expert's actions are not theirs."""
         found = [] if self._needs_expert else [group.actor.evaluated() for group in self.groups]
         own = [one for one in found if one is not None]
-        if not own:
+        if not own or len(own) < len(found):
             return None
         values, log_probs = zip(*own, strict=True)
         return torch.cat(values, dim=1), torch.cat(log_probs, dim=1)

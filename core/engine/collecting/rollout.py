@@ -114,8 +114,8 @@ class Rollout:
         moments = torch.stack([torch.full_like(data.sum(), len(data)), data.sum(), data.square().sum()])
         workers.sum_tensors([moments])
         count, total, total_squared = moments
-        mean: Tensor = total / count
-        variance = (total_squared / count - mean.square()).clamp(min=0) * count / (count - 1).clamp(min=1)
+        mean: Tensor = total / count.clamp(min=1)
+        variance = (total_squared / count.clamp(min=1) - mean.square()).clamp(min=0) * count / (count - 1).clamp(min=1)
         normalized: Tensor = (advantages - mean) / (variance.sqrt() + 1e-8)
         return normalized.to(advantages.dtype)
 

@@ -119,7 +119,9 @@ class Share(SerialEnvironments):
                 while environment.scenes < scenes:
                     environment.advance_scene()
                 environment.episode = anew[i] - 1
+                self.stepping[i] = True  # should its reset be what kills this process
                 end = self._followed(EpisodeEnd(i, None, None), self.row.observations, environment.reset)
+                self.stepping[i] = False
                 ends += [end] if end.failures else []
             else:
                 environment.load_state_dict(states[str(environment.index)])

@@ -17,7 +17,7 @@ from .channel import PATIENCE
 from .child import SharedStep, Work
 from .children import Child, ChildLost, OwnShare
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
-from .serial import SerialEnvironments, fail
+from .serial import ATTEMPTS, SerialEnvironments, cannot_begin, fail
 
 SECONDS_TO_REPLAY_A_STEP = 1.0
 """How long each step of a long episode may take, beyond the usual time, when it is replayed."""
@@ -101,14 +101,18 @@ class ProcessEnvironments(Environments):
         """The episodes that ended in a share, with indices of the whole group."""
         start = share.work.part.start
         failed: list[EpisodeEnd] = []
+        patience = 0.0
         while True:
             try:
-                ends: list[EpisodeEnd] = share.answer()
+                ends: list[EpisodeEnd] = share.answer(patience)
                 break
             except ChildLost as lost:
                 failed.append(self._blame(share.work.part, str(lost)))
+                if len(failed) > ATTEMPTS:
+                    raise cannot_begin([failure for end in failed for failure in end.failures]) from lost
                 lost.child.start_again()
                 share.ask("take_step_again", self._before_step(share.work.part, [end.environment for end in failed]))
+                patience = sum(map(len, self._histories[share.work.part])) * SECONDS_TO_REPLAY_A_STEP
         return failed + [end.shifted(start) for end in ends]
 
     def _blame(self, part: slice, what: str) -> EpisodeEnd:
@@ -122,7 +126,7 @@ class ProcessEnvironments(Environments):
 
     def _before_step(self, part: slice, guilty: list[int]) -> tuple[int, dict[int, int], dict[str, Any]]:
         """What `Share.take_step_again` needs."""
-        anew = {i - part.start: int(self._episodes[i]) + 1 for i in guilty}
+        anew = {i - part.start: int(self._episodes[i]) + guilty.count(i) for i in guilty}
         states: dict[str, Any] = {
             str(self._indices[i]): {
                 "episode": int(self._episodes[i]),

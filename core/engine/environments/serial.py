@@ -75,7 +75,7 @@ class SerialEnvironments(Environments):
                 failures = (*failures, environment.failure(in_words(error)))
                 begin = environment.renew
             if len(failures) > ATTEMPTS:
-                raise _cannot_begin(failures)
+                raise cannot_begin(failures)
         self._write(observations, end.environment, observation)
         return end._replace(failures=failures)
 
@@ -115,7 +115,8 @@ def fail(i: int, row: Row, failure: Failure) -> EpisodeEnd:
     return EpisodeEnd(i, None, None, (failure,))
 
 
-def _cannot_begin(failures: Sequence[Failure]) -> EnvironmentFailure:
+def cannot_begin(failures: Sequence[Failure]) -> EnvironmentFailure:
+    """What is raised when an environment is given up."""
     last = failures[-1]
     return EnvironmentFailure(
         f"environment {last.environment} has failed {len(failures)} times in succession and was replaced in vain",

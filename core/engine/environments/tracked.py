@@ -70,7 +70,7 @@ class TrackedEnvironment:
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step, as `gymnasium.Env.step`."""
-        self.actions.append(action)
+        self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)  # it may be changed in place
         observation, reward, terminated, truncated, info = self._step(action)
         self.episode_return += float(reward)
         return observation, reward, terminated, truncated, info

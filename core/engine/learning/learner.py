@@ -69,9 +69,16 @@ class Learner:
         self.optimizer = built(self.optimizer_builder, params=self.parameters, **_fused(self.optimizer_builder))
         self._steps = steps_of(self.optimizer, self.weights)
 
-    def restart_schedule(self, first_step: int) -> None:
-        """A fresh learning-rate schedule that counts total steps from `first_step` on."""
+    def restart_schedule(self, first_step: int, total_steps: int | None = None) -> None:
+        """A fresh learning-rate schedule that counts total steps from `first_step` on.
+
+        total_steps: where it is now; None: at its beginning.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.pop("initial_lr", group["lr"])  # or a scheduler would go on from the one before
         self.schedule = Schedule(self.lr_scheduler_builder, self.optimizer, first_step)
+        if total_steps is not None:
+            self.schedule.advance(total_steps)
 
     @property
     def learning_rate(self) -> float:
@@ -127,6 +134,8 @@ class Learner:
         statistics = Statistics()
         # all workers must make the same number of steps together
         count = min(self.workers.gather(rollout.most_minibatches(settings.num_mini_batch)))
+        if count == 0:
+            return {}
         gradients = self._gradients_of(losses, rollout, count, settings)
         orders = [
             stream(self.seed, "minibatches", self.workers.rank, index, repeat)

@@ -82,7 +82,9 @@ class _Tape(TorchDispatchMode):
         several = result if isinstance(result, (tuple, list)) else [result]
         if func._schema.is_mutable or not all(self._is_known(one) for one in several):
             names = [self._add(one) if isinstance(one, Tensor) else "_" for one in several]
-            self.lines.append(f"{', '.join(names)} = {call}")
+            # a list of one tensor is a list for TorchScript, unless it is asked for its only element
+            is_list_of_one = isinstance(result, (tuple, list)) and len(result) == 1
+            self.lines.append(f"{', '.join(names)} = {call}{'[0]' if is_list_of_one else ''}")
         return result
 
     def _is_known(self, result: Any) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +100,9 @@ def test_a_model_normalizes_only_the_boxes_of_a_dict_and_saves_their_statistics(
     fresh.load_state_dict(model.state_dict())
     ones = torch.ones(4, 5)
     assert torch.equal(fresh(observations, None, ones).values, model(observations, None, ones).values)
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(4), spaces.MultiBinary(3)])
+def test_observations_that_are_no_boxes_are_not_normalized(space: spaces.Space[Any]) -> None:
+    model = MLPActorCritic(space, spaces.Discrete(2), normalize_observations=True)
+    assert not [module for module in model.modules() if isinstance(module, ObservationNormalizer)]

@@ -13,6 +13,8 @@ from tests.toys import CountingEnv, DictEnv, ExpertEnv, MeasuringEnv, SceneEnv
 from trainctl.core.engine.environments import Environments, Row, allocate, observation_layout
 from trainctl.core.engine.environments.processes import ProcessEnvironments
 from trainctl.core.engine.environments.serial import SerialEnvironments
+from trainctl.core.engine.seeding import derived_seed
+from trainctl.core.errors import EnvironmentFailure
 from trainctl.core.tree import flatten
 
 SCRIPT = [(3, "truncated"), (2, "terminated"), (4, "both")]
@@ -117,6 +119,38 @@ def test_after_a_child_has_died_its_environments_are_in_the_scenes_they_were_in(
         environments.step(np.array(actions), row)
     assert not any(tmp_path.iterdir())
     assert (observations[:, 0] // 10_000).tolist() == [3, 3]
+    environments.close()
+
+
+class DyingAtReset(CountingEnv):
+    """Ends its process at the reset that follows its first step, as often as there are files to take away."""
+
+    def __init__(self, lives: Path) -> None:
+        super().__init__([(1, "terminated")])
+        self.lives = lives
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed != derived_seed(1, "test", 0, 0) and any(self.lives.iterdir()):
+            next(self.lives.iterdir()).unlink()
+            os._exit(1)
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize("deaths", [3, 20])
+def test_a_child_that_dies_again_and_again_is_replaced_so_often_and_then_given_up(tmp_path: Path, deaths: int) -> None:
+    environments = ProcessEnvironments(partial(DyingAtReset, tmp_path), range(1), 1, "test", 1)
+    observations = np.zeros((1, 1), np.float32)
+    environments.reset(observations)
+    for number in range(deaths):
+        (tmp_path / str(number)).touch()
+    row = Row(np.zeros(1, np.float32), np.zeros(1, bool), np.zeros(1, bool), np.ones(1, bool), observations)
+    if deaths == 3:
+        ends = environments.step(np.array([0]), row)
+        assert [failure.episode for end in ends for failure in end.failures] == [0, 0, 0]
+        assert environments.state_dict()["0"]["episode"] == 3
+    else:
+        with pytest.raises(EnvironmentFailure, match="failed 11 times in succession"):
+            environments.step(np.array([0]), row)
     environments.close()
 
 

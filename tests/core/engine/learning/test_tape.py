@@ -27,8 +27,9 @@ def gradient_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], list
         lambda x: torch.stack([part.exp() for part in x.split(1)]).clamp(max=2.0).log().sum(),
         lambda x: torch.where(x > 0.5, x, float("-inf")).logsumexp(dim=(0, 1)),
         lambda x: x.double().cumsum(dim=1).sum().float(),
+        lambda x: torch.stack([part.exp() for part in x.view(1, 9).unbind()]).sum(),
     ],
-    ids=["matrix", "softmax", "convolution", "lists", "infinity", "another type"],
+    ids=["matrix", "softmax", "convolution", "lists", "infinity", "another type", "a list of one"],
 )
 def test_what_is_recorded_gives_the_same_bits_with_other_inputs(function: Callable[[Tensor], Tensor]) -> None:
     torch.manual_seed(0)
