@@ -156,19 +156,17 @@ class Trainer:
 
     def _begin(self, stage: PipelineStage) -> None:
         """Enter a stage for the first time."""
-        index = self.progress.stage_index
+        index, now = self.progress.stage_index, self.progress.total_steps
         if stage.environment is not None and index > 0:
             self.collector.change_environments(self._build_environments(index))
         if stage.restart_optimizer:
             self.learner.restart_optimizer()
         if stage.restart_optimizer or stage.restart_lr_scheduler:
-            first = self.progress.total_steps if stage.restart_lr_scheduler else self.learner.schedule.first_step
-            self.learner.restart_schedule(first, self.progress.total_steps)
+            first = now if stage.restart_lr_scheduler else self.learner.schedule.first_step
+            self.learner.restart_schedule(first, now)
         self.progress.begin_stage(self._budget(stage))
         self._build_stage_parts(stage)
-        self.sinks.note(
-            "pipeline/stage_begins", f"stage {index + 1} begins: {self.stage_name}", self.progress.total_steps
-        )
+        self.sinks.note("pipeline/stage_begins", f"stage {index + 1} begins: {self.stage_name}", now)
 
     def _budget(self, stage: PipelineStage) -> int:
         steps = stage.max_stage_steps  # a function is called once, not by every worker

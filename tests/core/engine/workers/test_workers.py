@@ -114,7 +114,7 @@ def gradient(columns, group):
     weights = Weights(model)
     minibatch, = rollout.minibatches(1, [data], 0)
     weighed = Gradients(model, weights, [WeightedLoss("ppo", 1.0, PPO())])(minibatch)
-    loss = weights.average(weighed.total, minibatch.size, group)
+    loss = weights.average(weighed.vector[0], minibatch.size, group)
     return [minibatch.size, loss.item(), torch.cat([p.grad.flatten() for p in weights.parameters]).tolist()]
 own = range(4) if workers.rank == 0 else range(4, 7)
 answer = [gradient(list(own), workers), gradient(list(range(7)), SingleWorker())]
