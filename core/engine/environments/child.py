@@ -116,8 +116,7 @@ class Share(SerialEnvironments):
         actions = self.actions.copy()
         for i, environment in enumerate(self.environments):
             if i in anew:
-                while environment.scenes < scenes:
-                    environment.advance_scene()
+                environment.advance_to(scenes)
                 environment.episode = anew[i] - 1
                 self.stepping[i] = True  # should its reset be what kills this process
                 end = self._followed(EpisodeEnd(i, None, None), self.row.observations, environment.reset)

@@ -106,6 +106,11 @@ class TrackedEnvironment:
         self.scenes += 1
         self._next_scene()
 
+    def advance_to(self, scenes: int) -> None:
+        """Ask for new scenes until so many were asked for."""
+        while self.scenes < scenes:
+            self.advance_scene()
+
     def _next_scene(self) -> None:
         if self.env.has_wrapper_attr("advance_scene"):
             self.env.get_wrapper_attr("advance_scene")()
@@ -123,8 +128,7 @@ class TrackedEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Bring the environment back; returns its last observation."""
         self.episode = state["episode"]
-        while self.scenes < state["scenes"]:
-            self.advance_scene()
+        self.advance_to(state["scenes"])
         observation = self._begin()
         actions = list(state["actions"].numpy())
         if "own" in state:

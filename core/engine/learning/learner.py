@@ -221,8 +221,7 @@ class Learner:
         self.restart_optimizer()
         if same_optimizer:
             self._load_optimizer({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
-        self.restart_schedule(state["schedule"]["first_step"])
-        self.schedule.advance(total_steps)
+        self.restart_schedule(state["schedule"]["first_step"], total_steps)
 
 
 class Statistics:

@@ -39,10 +39,10 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str],
     if path.resolve() not in (directory.path.resolve(), directory.checkpoints.resolve()):
         return Checkpoint.open(path)
     checkpoint, damaged = newest_valid(directory.checkpoints)
-    for bad, reason in damaged:
-        if checkpoint is not None:
+    if checkpoint is not None:
+        for bad, reason in damaged:
             warn(f"{bad.name} is damaged ({reason}) — using {checkpoint.path.name}")
-    if checkpoint is None and damaged:
+    elif damaged:
         reasons = "\n".join(f"  {bad.name}: {reason}" for bad, reason in damaged)
         raise CheckpointError(
             f"every checkpoint in {directory.checkpoints} is damaged:\n{reasons}", "train anew, under another --name"
