@@ -13,6 +13,8 @@ from ..core.errors import UsageError, did_you_mean
 from .options import AsJson
 from .output import print_document
 
+_FIRST = "cartpole_ppo"
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The experiments that come with trainctl.")
 
 
@@ -24,14 +26,15 @@ def complete_examples(incomplete: str) -> list[str]:
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List the examples, each with the first line of what it says of itself."""
-    titles = {name: _title(file) for name, file in sorted(_examples().items())}
+    from .console import show_lines, show_table
+
+    titles = {name: _title(file) for name, file in _examples().items()}
+    titles = dict(sorted(titles.items(), key=_simple_first))
     if as_json:
         print_document([{"name": name, "title": title} for name, title in titles.items()])
         return
-    width = max(map(len, titles))
-    for name, title in titles.items():
-        typer.echo(f"{name:{width}}  {title}")
-    typer.echo("\ncopy one:  trainctl examples cp cartpole_ppo")
+    show_table(["example", ""], titles.items(), whole_names=True)
+    show_lines([f"copy one:  trainctl examples cp {_FIRST}"])
 
 
 @app.command("cp")
@@ -70,6 +73,12 @@ def _examples() -> dict[str, Path]:
         if folder.is_dir():
             return {file.stem: file for file in folder.glob("*.py")}
     raise UsageError("this installation has no examples", "install trainctl anew")
+
+
+def _simple_first(example: tuple[str, str]) -> tuple[bool, bool, str]:
+    """The one to begin with, those that need nothing more, and those that need an extra; by name."""
+    name, title = example
+    return "pip install" in title, name != _FIRST, name
 
 
 def _title(file: Path) -> str:

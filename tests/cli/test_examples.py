@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Trainctl
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -32,3 +34,14 @@ def test_a_misspelt_example_is_answered_with_the_nearest(trainctl: Trainctl) -> 
     said = trainctl("examples", "cp", "cartpole_pp")
     assert said.code == 2
     assert "cartpole_ppo" in said.err
+
+
+def test_the_list_begins_with_the_first_experiment_and_breaks_no_word(
+    trainctl: Trainctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = trainctl("examples", "ls").out.splitlines()
+    names = [line.split()[0] for line in lines if not line.startswith((" ", "─", "copy", "example ")) and line.strip()]
+    assert names[0] == "cartpole_ppo"
+    assert names.index("poisoned_doors") < names.index("babyai_dagger_then_ppo")  # which needs an extra
+    assert any(line.strip() == "only its elbow. Short rollouts, one update for each." for line in lines)

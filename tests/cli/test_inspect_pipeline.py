@@ -18,7 +18,7 @@ def test_the_table(
     monkeypatch.setenv("COLUMNS", width)
     said = trainctl("inspect-pipeline", TINY)
     assert (said.code, said.err) == (0, "")
-    table = said.out[said.out.index(" steps ") :]
+    table = said.out[said.out.index("\nsteps ") :]
     assert max(map(len, table.splitlines())) <= int(width)
     assert said.out == snapshot
 
