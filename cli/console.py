@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.panel import Panel
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,7 @@ _STAGE_WIDTH = 24
 _GAP = 2  # between two columns of a table
 _SHORT = 9  # so many letters are not worth cutting
 _NUMBER = re.compile(r"[^a-z]*\d[^a-z]*(e[-+]?\d+)?[^a-z]*", re.IGNORECASE)
+_TO_COPY = ("trainctl ", "pip install ", "-->")
 
 
 class Cell(NamedTuple):
@@ -84,17 +85,28 @@ def _whole_words(text: str) -> list[str]:
 
 
 def show_failure(complaints: Sequence[str], next_steps: Sequence[str]) -> None:
-    """What went wrong, on stderr: in a red panel on a terminal, elsewhere as lines that are never broken."""
+    """What went wrong, on stderr, on a terminal between two red lines. What one copies from it is never broken."""
     blocks = [_complaint(complaint) for complaint in complaints]
     if len(complaints) > 1:
         blocks.append(Text(f"{len(complaints)} errors", "bold red"))
-    text = Text("\n\n").join(blocks)
     console = Console(stderr=True)
     if sys.stderr.isatty():
-        console.print(Panel.fit(text, border_style="red", title="trainctl", title_align="left"))
+        console.rule(Text("trainctl", "red"), align="left", style="red")
+        for line in Text("\n\n").join(blocks).split(allow_blank=True):
+            _show_line(console, line)
+        console.rule(style="red")
     else:
-        console.print(text, soft_wrap=True)
+        console.print(Text("\n\n").join(blocks), soft_wrap=True)
     say(next_steps)
+
+
+def _show_line(console: Console, line: Text) -> None:
+    """Prose is broken between words and stays indented; commands and places are left to the terminal."""
+    if any(mark in line.plain for mark in _TO_COPY):
+        console.print(line, soft_wrap=True)
+    else:
+        indent = len(line.plain) - len(line.plain.lstrip())
+        console.print(Padding(line[indent:], (0, 0, 0, indent)))
 
 
 def _complaint(complaint: str) -> Text:

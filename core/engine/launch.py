@@ -18,7 +18,7 @@ from .building import load_model, threads_for
 from .device import prepare
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .reporting.wandb_sink import need_wandb
-from .saving.changes import changes, refuse_changes
+from .saving.changes import changes, refuse_changes, ways_on
 from .saving.checkpoint import newest_valid, remove_leftovers
 from .saving.checkpoint_directory import set_aside
 from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
@@ -187,12 +187,9 @@ def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunO
     """Refuse to go on with a run of another experiment or seed."""
     path, record = directory.path, directory.read_run()
     before = {"seed": record["seed"], **directory.read_json(directory.pipeline)}
-    ways_on = (
-        f"go on with the experiment as it was:  trainctl resume --checkpoint {path}\n"
-        f"  start a new run from these weights:   trainctl run {options.experiment} --init-from {path}\n"
-        "  start a new run:                      choose another --name"
-    )
-    refuse_changes(changes(before, {"seed": options.seed, **describe(loaded.experiment)}), ways_on)
+    ways = ways_on(path, options.experiment, options.settings, options.seed)
+    anew = "start a new run:                      choose another --name"
+    refuse_changes(changes(before, {"seed": options.seed, **describe(loaded.experiment)}), f"{ways}\n  {anew}")
 
 
 def _initialize(trainer: Trainer, init_from: Path | None) -> None:

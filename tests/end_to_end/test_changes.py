@@ -93,7 +93,8 @@ def test_what_changes_the_training_is_refused_with_a_table_and_the_ways_on(folde
     assert refusal.value.exit_code == 4
     for row in ("stages[0].settings.num_steps", "changes training", "stages[0].settings.save_interval", "harmless"):
         assert row in text
-    for way in ("--allow-changes", f"trainctl resume --checkpoint {path}", f"--init-from {path}"):
+    again = f"--set save=50 --set num_steps=100 --seed 1 --init-from {path}"
+    for way in ("--allow-changes", f"trainctl resume --checkpoint {path}", again):
         assert way in text
     assert (path / "run.json").read_text("utf-8") == before
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -104,6 +106,21 @@ def refuse_changes(found: Iterable[Change], ways_on: str, allowed: bool = False)
     if any(change.kind in refused for change in found):
         text = "\n".join(["the experiment has changed since this run began", *table(found)])
         raise ExperimentChangedError(text, ways_on)
+
+
+def ways_on(path: Path, experiment: Path, settings: Mapping[str, str], seed: int) -> str:
+    """What can be typed instead, if an experiment with these settings is not the one of a run or checkpoint."""
+    again = [
+        "trainctl",
+        "run",
+        str(experiment),
+        *(word for key in settings for word in ("--set", f"{key}={settings[key]}")),
+    ]
+    again += ["--seed", str(seed)] if seed else []
+    return (
+        f"go on with the experiment as it was:  {shlex.join(['trainctl', 'resume', '--checkpoint', str(path)])}\n"
+        f"  start a new run from these weights:   {shlex.join([*again, '--init-from', str(path)])}"
+    )
 
 
 def table(found: Iterable[Change]) -> list[str]:

@@ -15,7 +15,7 @@ from ..building import build_model, environment_of_stage
 from ..environments import build_environments
 from ..options import AS_IT_WAS, Wish
 from ..progress import STOPPED_EARLY
-from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table
+from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table, ways_on
 from .checkpoint import Checkpoint, list_checkpoints
 from .checkpoint_directory import set_aside
 from .from_checkpoint import chosen_checkpoint
@@ -39,7 +39,7 @@ def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> P
         else:
             checkpoint = chosen_checkpoint(path, directory, warn)
         found = _changes(directory, loaded, checkpoint)
-        _refuse(found, path, loaded, checkpoint, wish)
+        _refuse(found, path, record, loaded, checkpoint, wish)
         _write(directory, record, loaded, adjustments, wish, found, checkpoint)
         if checkpoint is None:
             set_aside(list_checkpoints(directory.checkpoints))
@@ -102,7 +102,12 @@ def _shape_changes(loaded: LoadedExperiment, checkpoint: Checkpoint) -> list[Cha
 
 
 def _refuse(
-    found: list[Change], path: Path, loaded: LoadedExperiment, checkpoint: Checkpoint | None, wish: Wish
+    found: list[Change],
+    path: Path,
+    record: dict[str, Any],
+    loaded: LoadedExperiment,
+    checkpoint: Checkpoint | None,
+    wish: Wish,
 ) -> None:
     stages = loaded.experiment.pipeline.pipeline_stages
     if wish.extend_steps and checkpoint is not None:
@@ -112,14 +117,11 @@ def _refuse(
                 "the last stage was stopped early by its criterion; more steps would not make it go on",
                 "begin it again with --from-stage, or change its criterion in the experiment",
             )
-    ways_on = (
-        f"continue anyway:                      add --allow-changes\n"
-        f"  go on with the experiment as it was:  trainctl resume --checkpoint {path}\n"
-        f"  start a new run from these weights:   trainctl run {wish.experiment or loaded.path} --init-from {path}"
-    )
+    ways = ways_on(path, wish.experiment or loaded.path, {**record["settings"], **wish.settings}, record["seed"])
     lengthened = f"stages[{len(stages) - 1}].max_stage_steps"
     unasked = [change for change in found if not (wish.extend_steps and change.concerns(lengthened))]
-    refuse_changes(unasked, ways_on, wish.allow_changes)
+    anyway = "continue anyway:                      add --allow-changes"
+    refuse_changes(unasked, f"{anyway}\n  {ways}", wish.allow_changes)
 
 
 def _write(
