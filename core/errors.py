@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import inspect
 import linecache
 import os
 import sys
@@ -190,6 +191,14 @@ def where() -> Location | None:
             return Location(file, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def written(function: object) -> Location | None:
+    """Where the user's code defines this function; None for a library's, and for what is no function."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    if code is None or is_library(getattr(function, "__module__", None) or "", code.co_filename):
+        return None
+    return Location(code.co_filename, code.co_firstlineno)
 
 
 def is_ours_or_python(module: str) -> bool:

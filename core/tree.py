@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
+
+from .errors import shown
 
 Tree: TypeAlias = Any
 """An array or tensor, or a dictionary of trees."""
@@ -45,3 +47,14 @@ def unflatten(flat: dict[str, Any]) -> Tree:
             place = place.setdefault(key, {})
         place[last] = leaf
     return tree
+
+
+def in_words(tree: Tree) -> str:
+    """What it is made of, for a message: "float32 (4,)", "{image: uint8 (7, 7, 3), direction: 3}", "(None, {})"."""
+    if isinstance(tree, Mapping):
+        return f"{{{', '.join(f'{key}: {in_words(part)}' for key, part in tree.items())}}}"
+    if isinstance(tree, (tuple, list)):
+        return f"({', '.join(map(in_words, tree))})"
+    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        return f"{tree.dtype} {tuple(tree.shape)}".removeprefix("torch.")
+    return shown(tree)

@@ -44,6 +44,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/engine/device",
             "core/engine/early_stopping",
             "core/engine/environments",
+            "core/engine/first_forward",
             "core/engine/options",
             "core/engine/progress",
             "core/engine/reporting",

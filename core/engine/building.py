@@ -9,6 +9,7 @@ from torch import nn
 from ..errors import CheckpointError, ExperimentError, TrainctlError
 from ..experiment import EnvironmentSource, Experiment
 from .device import learning_threads
+from .first_forward import look_at_model
 from .saving.checkpoint import Checkpoint
 from .seeding import derived_seed, set_seed
 
@@ -47,6 +48,7 @@ def build_model(experiment: Experiment, observation_space: Any, action_space: An
         ) from error
     if not isinstance(model, nn.Module):
         raise ExperimentError(f"the model builder gave {model!r}, not a torch.nn.Module")
+    look_at_model(model, observation_space, action_space)
     return model
 
 

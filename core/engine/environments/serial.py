@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ...errors import EnvironmentFailure
+from ...errors import EnvironmentFailure, ExperimentError
 from ...tree import Tree, map_tree
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .spaces import observation_layout, writer
@@ -53,6 +53,8 @@ class SerialEnvironments(Environments):
         environment = self.environments[i]
         try:
             observation, row.rewards[i], terminated, truncated, info = environment.step(action)
+        except ExperimentError:
+            raise  # it is written wrongly: nobody else would do better
         except Exception as error:
             end = fail(i, row, environment.failure(in_words(error)))
             return (self._followed(end, row.observations, environment.renew),)
@@ -71,6 +73,8 @@ class SerialEnvironments(Environments):
             try:
                 observation = begin()
                 break
+            except ExperimentError:
+                raise
             except Exception as error:
                 failures = (*failures, environment.failure(in_words(error)))
                 begin = environment.renew

@@ -1,0 +1,101 @@
+"""What an environment's spaces, first reset and first step show of mistakes in it, in words that its author can use.
+
+Each function raises ExperimentError: what is wrong here would be wrong in every step, and no replacement helps.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ...errors import ExperimentError, Fault, shown, written
+from ...tree import Tree, in_words
+from .spaces import observation_layout
+
+
+def look_at_spaces(env: gymnasium.Env[Any, Any]) -> None:
+    """It must have both."""
+    for name, example in (("observation_space", "Box(-1.0, 1.0, (4,))"), ("action_space", "Discrete(2)")):
+        space = getattr(env, name, None)
+        if not isinstance(space, gymnasium.Space):
+            found = "has no" if space is None else f"has {space!r}, which is no gymnasium.Space, as"
+            hint = f"give it one in its __init__: self.{name} = gymnasium.spaces.{example}"
+            raise _error(env, "__init__", f"{env} {found} {name}", hint)
+
+
+def first_reset(env: gymnasium.Env[Any, Any], seed: int) -> tuple[Any, dict[str, Any]]:
+    """Reset it; returns what it gives."""
+    for layer in _layers(env):
+        parameters = inspect.signature(layer.reset).parameters
+        if "seed" not in parameters and all(one.kind != one.VAR_KEYWORD for one in parameters.values()):
+            hint = "write reset(self, *, seed=None, options=None) and call super().reset(seed=seed) in it"
+            raise _error(layer, "reset", f"reset() of {layer} takes no seed, so nothing could be repeated", hint)
+    answer: Any = env.reset(seed=seed)
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
+        raise _error(
+            env, "reset", f"reset() of {env} gave {in_words(answer)}", "return observation, info (a dictionary)"
+        )
+    _look_at_observation(env, "reset", answer[0])
+    return answer
+
+
+def first_step(env: gymnasium.Env[Any, Any], action: Any) -> Any:
+    """Take a step; returns what it gives."""
+    answer: Any = env.step(action)
+    if not (isinstance(answer, tuple) and len(answer) == 5 and isinstance(answer[4], Mapping)):
+        hint = "return observation, reward, terminated, truncated, info (a dictionary)"
+        if isinstance(answer, tuple) and len(answer) == 4:
+            hint += "; gym's old `done` is terminated where the episode is over, truncated where time is"
+        raise _error(env, "step", f"step() of {env} gave {in_words(answer)}", hint)
+    observation, reward, terminated, truncated, _ = answer
+    _look_at_observation(env, "step", observation)
+    for name, value in (("reward", reward), ("terminated", terminated), ("truncated", truncated)):
+        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
+            hint = "a reward is one number, terminated and truncated are True or False"
+            raise _error(env, "step", f"step() of {env} gave {in_words(value)} as {name}", hint)
+    return answer
+
+
+def _look_at_observation(env: gymnasium.Env[Any, Any], method: str, observation: Any) -> None:
+    for complaint in _complaints(observation_layout(env.observation_space), observation, "the observation"):
+        hint = f"its observation_space is {shown(env.observation_space)}: observations and space must fit"
+        raise _error(env, method, f"{method}() of {env} gave an observation outside its space: {complaint}", hint)
+
+
+def _complaints(layout: Tree, observation: Any, name: str) -> Iterator[str]:
+    """How its keys, shape and kind of numbers differ from what the space says. Values are not looked at."""
+    if isinstance(layout, dict):
+        if not isinstance(observation, Mapping):
+            yield f"{name} is {in_words(observation)}, not a dictionary of {', '.join(layout)}"
+            return
+        for key, part in layout.items():
+            if key in observation:
+                yield from _complaints(part, observation[key], f"{name}[{key!r}]")
+            else:
+                yield f"{name} has no {key!r}"
+        return
+    try:
+        array = np.asarray(observation)
+    except ValueError:  # lists of different lengths
+        array = np.empty((), object)
+    is_exact = layout.dtype.kind != "f" and array.dtype.kind not in "biu"
+    if array.shape != layout.shape or array.dtype.kind not in "biuf" or is_exact:
+        yield f"{name} is {in_words(observation)}, not {in_words(layout)}"
+
+
+def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+    """The environment and what it wraps, from the outside in."""
+    yield env
+    while isinstance(env, gymnasium.Wrapper):
+        env = env.env
+        yield env
+
+
+def _error(env: gymnasium.Env[Any, Any], method: str, message: str, hint: str) -> ExperimentError:
+    """At the outermost definition of the method that is not a library's."""
+    places = (written(getattr(type(layer), method, None)) for layer in _layers(env))
+    return ExperimentError([Fault(message, next(filter(None, places), None), hint)])
