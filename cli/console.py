@@ -35,6 +35,11 @@ def say(lines: Iterable[str], style: str = "") -> None:
         console.print(Text(line, style), soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """What the user should know, on stderr."""
+    say([f"warning: {text}"], "yellow")
+
+
 def show_lines(lines: Iterable[str]) -> None:
     """Lines on stdout, never broken; the first one is a heading."""
     console = Console()

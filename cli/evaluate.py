@@ -70,13 +70,14 @@ def evaluate(
 
     from ..core.engine.saving.from_checkpoint import evaluate_checkpoint
     from ..core.experiment_file import load_experiment
+    from .console import warn
 
     if settings and experiment is None:
         raise UsageError("--set goes with --experiment", "without it the run's own settings are in force")
     with standard_output(reserved=as_json):
         loaded = load_experiment(experiment, settings_of(settings)) if experiment else None
         paths = _all_of(chosen) if every_checkpoint else [chosen]
-        played = [evaluate_checkpoint(one, episodes, deterministic, seed, device, loaded) for one in paths]
+        played = [evaluate_checkpoint(one, episodes, deterministic, seed, device, loaded, warn) for one in paths]
     if as_json:
         documents = [_document(one) for one in played]
         print_document(documents if every_checkpoint else documents[0])

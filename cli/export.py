@@ -44,10 +44,11 @@ def export(
     from ..core.engine.commands.export import export as write
     from ..core.engine.saving.from_checkpoint import open_model
     from ..core.engine.saving.run_directory import RunDirectory
+    from .console import warn
 
     chosen = one_path(path, checkpoint, "export")
     with standard_output(reserved=as_json):
-        opened = open_model(chosen, "cpu")
+        opened = open_model(chosen, "cpu", warn=warn)
         folder = output or RunDirectory.of_checkpoint(chosen).path / "export" / opened.checkpoint.path.name
         files = write(opened, folder, form.value)
     if as_json:

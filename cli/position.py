@@ -9,7 +9,7 @@ from ..core.engine.progress import Progress
 from ..core.engine.saving.from_checkpoint import chosen_checkpoint
 from ..core.engine.saving.run_directory import RunDirectory
 from ..core.experiment import Experiment
-from .console import say
+from .console import warn
 from .text import bar
 
 
@@ -19,7 +19,7 @@ def position_of(directory: RunDirectory, path: Path, experiment: Experiment) -> 
     share: of the steps of all stages that is done, 1 for a finished run; None if a budget is not yet known.
     """
     names = experiment.pipeline.stage_names()
-    checkpoint = chosen_checkpoint(path, directory, lambda text: say([f"warning: {text}"], "yellow"))
+    checkpoint = chosen_checkpoint(path, directory, warn)
     progress, record = Progress(), directory.read_run()
     if checkpoint is not None:
         progress.load_state_dict(checkpoint.shared()["progress"])

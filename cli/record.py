@@ -56,11 +56,11 @@ def record(
     from ..core.engine.playing.filming import film, success_is
     from ..core.engine.saving.from_checkpoint import open_model
     from ..core.engine.saving.run_directory import RunDirectory
-    from .console import say
+    from .console import say, warn
 
     chosen = one_path(path, checkpoint, "record")
     with standard_output(reserved=as_json):
-        opened = open_model(chosen, device)
+        opened = open_model(chosen, device, warn=warn)
         folder = output or RunDirectory.of_checkpoint(chosen).videos / opened.checkpoint.path.name
         wanted = {"wanted": success_is(only is Only.successes)} if only is not Only.all else {}
         films = []

@@ -59,10 +59,11 @@ def _player(
     """Who plays, where, and who that is in words."""
     from ..core.engine.playing.demonstration_recorder import ExpertPlayer, ModelPlayer
     from ..core.engine.saving.from_checkpoint import open_model
+    from .console import warn
 
     if checkpoint is None:
         return ExpertPlayer(), environment, "the expert"
-    opened = open_model(checkpoint, device)
+    opened = open_model(checkpoint, device, warn=warn)
     player = ModelPlayer(opened.model, opened.device, seed, deterministic)
     return player, opened.environment, f"the model of {opened.checkpoint.path.name}"
 

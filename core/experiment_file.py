@@ -21,6 +21,7 @@ from .errors import ExperimentError, Fault, Location, collect_faults, did_you_me
 from .experiment import Experiment
 from .parameters import parameters_of, place_of
 from .pipeline import TrainingPipeline
+from .source_files import with_what_they_name
 from .users_code import is_users, users_code
 
 _HOW_TO_RETURN = "end it with: return Experiment(environment=..., num_envs=..., model=..., pipeline=...)"
@@ -64,9 +65,22 @@ def load_experiment(path: str | Path, settings: Mapping[str, str]) -> LoadedExpe
 
 
 def source_files(loaded: LoadedExperiment) -> tuple[Path, ...]:
-    """The experiment's file, and the files of all modules imported from its folder: the user's own code."""
-    folder = loaded.path.parent
-    return loaded.path, *sorted({file for _, file in _users_modules(folder)} - {loaded.path})
+    """The experiment's file, and those of all modules that it imports from its folder, now or later."""
+    source, _ = _files(loaded)
+    return loaded.path, *sorted(source - {loaded.path})
+
+
+def data_files(loaded: LoadedExperiment) -> list[Path]:
+    """Other files and folders in the experiment's folder that its code names, see `with_what_they_name`."""
+    source, named = _files(loaded)
+    return sorted(named - source)
+
+
+def _files(loaded: LoadedExperiment) -> tuple[set[Path], set[Path]]:
+    """The source of an experiment, and that together with all that it names."""
+    imported = {loaded.path, *(file for _, file in _users_modules(loaded.path.parent))}
+    named = with_what_they_name(imported, loaded.path.parent)
+    return imported | {file for file in named if file.suffix == ".py"}, named
 
 
 def _load(file: Path, settings: Mapping[str, str]) -> LoadedExperiment:

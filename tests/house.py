@@ -67,6 +67,7 @@ HOUSE: list[tuple[str, list[str]]] = [
             "core/environment_ids",
             "core/experiment_file",
             "core/parameters",
+            "core/source_files",
             "core/users_code",
             "core/distributions",
             "core/early_stopping",

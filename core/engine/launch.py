@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..description import describe, plain
 from ..errors import RunInUseError, TrainctlError, UsageError
-from ..experiment_file import LoadedExperiment, source_files
+from ..experiment_file import LoadedExperiment, data_files, source_files
+from ..source_files import code_of, edited
 from .adjustments import load_adjusted
 from .attempt import Display as Display
 from .attempt import NoDisplay as NoDisplay
@@ -19,7 +21,7 @@ from .device import prepare
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .reporting.wandb_sink import need_wandb
 from .saving.changes import changes, refuse_changes, ways_on
-from .saving.checkpoint import newest_valid, remove_leftovers
+from .saving.checkpoint import Checkpoint, newest_valid, remove_leftovers
 from .saving.checkpoint_directory import set_aside
 from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .saving.guarantee import differences, guarantee_of, promised
@@ -48,13 +50,15 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
                 f"new one: trainctl resume --checkpoint {existing.path} --experiment {options.experiment}"
             )
         return resume(existing.path, display, fleet=options.fleet, request=request)
+    if options.init_from is not None:
+        options = replace(options, init_from=checkpoint_at(options.init_from, display.warn).path)
     if not options.fleet.is_single:
         deal(loaded.experiment.num_envs, options.fleet.nproc)  # refused before anything is written
         directory = _create_or_join(options, loaded, command)
         return resume(directory.path, display, fleet=options.fleet, request=request)
     device = prepare(options.device, options.deterministic)
     with worker_group(device) as workers:
-        trainer = Trainer(loaded.experiment, options.seed, device, workers)
+        trainer = Trainer(loaded.experiment, options.seed, device, workers, about={"code": _code_of(loaded)})
         trainer.build()
         _initialize(trainer, options.init_from)
         threads = threads_for(loaded.experiment, trainer.model, trainer.collector.observation_bytes())
@@ -86,7 +90,7 @@ def resume(
         loaded = load_run(directory)
         if workers.is_first:
             remove_leftovers(directory.checkpoints)
-        trainer = Trainer(loaded.experiment, record["seed"], prepared, workers)
+        trainer = Trainer(loaded.experiment, record["seed"], prepared, workers, about={"code": _code_of(loaded)})
         checkpoint = chosen_checkpoint(path, directory, display.warn)
         if checkpoint is None:
             trainer.build()
@@ -129,7 +133,7 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str], t
 def _fill(
     directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment, command: list[str], threads: int
 ) -> None:
-    directory.copy_experiment(source_files(loaded), loaded.path.parent)
+    directory.copy_experiment(source_files(loaded), loaded.path.parent, data_files(loaded))
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     directory.record_run(
         loaded.path.parent,
@@ -143,7 +147,7 @@ def _fill(
         compile=options.compile,
         bfloat16=options.bfloat16,
         threads=threads,
-        init_from=None if options.init_from is None else str(checkpoint_at(options.init_from).path.resolve()),
+        init_from=None if options.init_from is None else str(options.init_from.resolve()),
         adjustments=options.adjustments.to_json(),
         keep=options.keep,
         wandb=None if options.wandb is None else {"mode": options.wandb, "id": secrets.token_hex(4)},
@@ -178,9 +182,12 @@ def _named(options: RunOptions, patience: float = 600.0) -> RunDirectory:
 
 def _edited(directory: RunDirectory, loaded: LoadedExperiment) -> list[str]:
     """The source files of an experiment that differ from a run's copies of them."""
-    copies, folder = directory.sources(), loaded.path.parent.resolve()
-    names = {str(file.resolve().relative_to(folder)): file for file in source_files(loaded)}
-    return [name for name, file in names.items() if name in copies and file.read_text("utf-8") != copies[name]]
+    copies = [directory.experiment / name for name in directory.sources()]
+    return edited(code_of(copies, directory.experiment), _code_of(loaded))
+
+
+def _code_of(loaded: LoadedExperiment) -> dict[str, str]:
+    return code_of(source_files(loaded), loaded.path.parent)
 
 
 def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
@@ -193,10 +200,10 @@ def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunO
 
 
 def _initialize(trainer: Trainer, init_from: Path | None) -> None:
-    """Begin with the weights of another run, if there is one; everything else begins anew."""
+    """Begin with the weights of a checkpoint, if there is one; everything else begins anew."""
     if init_from is None:
         return
-    source = checkpoint_at(init_from)
+    source = Checkpoint.open(init_from)
     load_model(trainer.model, source)
     trainer.about["init_from"] = str(source.path)
 

@@ -57,6 +57,17 @@ def test_a_checkpoint_from_elsewhere_needs_the_user_s_own_experiment(
     assert heir.code == 0, heir.err
 
 
+def test_whoever_takes_a_model_from_an_older_checkpoint_hears_of_the_damaged_one(
+    trainctl: Trainctl, finished: Path
+) -> None:
+    (finished / "checkpoints" / "step-000000000128" / "model.safetensors").write_bytes(b"")
+    for words in (["evaluate", "runs/first", "--episodes", "1"], ["export", "runs/first"]):
+        said = trainctl(*words)
+        assert said.code == 0
+        assert said.err.startswith("warning: step-000000000128 is damaged (")
+        assert said.err.endswith("using step-000000000096\n")
+
+
 def test_settings_go_with_an_experiment(trainctl: Trainctl, finished: Path) -> None:
     said = trainctl("evaluate", finished, "--set", "steps=3")
     assert said.code == 2

@@ -136,6 +136,33 @@ def test_a_comment_is_no_change(folder: Path) -> None:
     assert last_attempt(outcome)["guarantee"] == "bit-exact"
 
 
+def test_code_that_changes_no_setting_is_named_and_nothing_exact_is_promised_from_then_on(folder: Path) -> None:
+    (folder / "small.py").write_text((folder / "small.py").read_text("utf-8") + "\nREWARD = 2\n", "utf-8")
+    path = folder / "runs" / "first" / "checkpoints"
+    edited = "small.py is not as it was when step-{:012} was written: not with the same bits"
+    for step, wish in ((1600, {"experiment": folder / "small.py"}), (1400, {})):  # then from the run's own copy
+        warned: list[str] = []
+        outcome = go_on(path / f"step-{step:012}", warned, **wish)
+        assert warned == [edited.format(step)]
+        assert last_attempt(outcome)["guarantee"] == "continued"
+
+
+def test_what_an_experiment_imports_and_reads_only_later_is_found_by_a_resume(folder: Path) -> None:
+    source = (folder / "small.py").read_text("utf-8")
+    late = """
+def decay(step):
+    import rates
+    return rates.read(step)
+"""
+    (folder / "late.py").write_text(source.replace("LinearDecay(2 * steps)", "decay") + late, "utf-8")
+    read = "from pathlib import Path\ndef read(step): return float((Path(__file__).parent / 'rate.txt').read_text())\n"
+    (folder / "rates.py").write_text(read, "utf-8")
+    (folder / "rate.txt").write_text("0.25", "utf-8")
+    path = folder / "runs" / "first" / "checkpoints" / "step-000000001600"
+    outcome = go_on(path, experiment=folder / "late.py", allow_changes=True)
+    assert metrics(outcome)[-1]["means"]["train/learning_rate"] == pytest.approx(0.25e-3)
+
+
 def test_another_model_is_impossible_also_where_changes_are_allowed(folder: Path) -> None:
     source = (folder / "small.py").read_text("utf-8")
     (folder / "wider.py").write_text(source.replace("(16,)", "(24,)"), "utf-8")
@@ -166,7 +193,7 @@ def test_another_number_of_groups_goes_on_with_the_same_episodes_if_allowed(fold
     outcome = go_on(path, warned, experiment=folder / "grouped.py", allow_changes=True)
     assert outcome.total_steps == 2000
     assert last_attempt(outcome)["guarantee"] == "continued"
-    assert warned == []
+    assert [text.split()[0] for text in warned] == ["grouped.py"]
 
 
 def test_a_stage_can_be_begun_again_from_its_start(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from .checkpoint import Checkpoint, newest_valid
 from .checkpoint_manifest import MANIFEST
 from .run_directory import RunDirectory
 
+Warn = Callable[[str], None]
+
 
 def load_run(directory: RunDirectory) -> LoadedExperiment:
     """The experiment of a run, from the copy of its source."""
@@ -31,7 +34,7 @@ def load_run(directory: RunDirectory) -> LoadedExperiment:
     return load_adjusted(directory.experiment / record["experiment"], record["settings"], adjustments)
 
 
-def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Callable[[str], None]) -> Checkpoint | None:
+def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Warn) -> Checkpoint | None:
     """The checkpoint that a path means: itself, which must be valid then; or of a run the newest valid one, if any.
 
     Raises CheckpointError for a damaged one, and for a run with nothing but damaged ones.
@@ -60,15 +63,16 @@ class TrainedModel(NamedTuple):
     experiment: Experiment
 
 
-def checkpoint_at(path: Path) -> Checkpoint:
+def checkpoint_at(path: Path, warn: Warn = warnings.warn) -> Checkpoint:
     """The checkpoint that a path means: itself, wherever it lies, or of a run the newest valid one.
 
+    warn: told of newer ones that are damaged.
     Raises CheckpointError for a damaged one, and where there is none.
     """
     if (path / MANIFEST).is_file():
         return Checkpoint.open(path)
     directory = RunDirectory.of_checkpoint(path)
-    checkpoint = chosen_checkpoint(path, directory, lambda text: None)
+    checkpoint = chosen_checkpoint(path, directory, warn)
     if checkpoint is None:
         raise CheckpointError(
             f"{directory.path} has no checkpoint to take a model from", "train it first, or name another run"
@@ -76,12 +80,14 @@ def checkpoint_at(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def open_model(path: Path, device: str, loaded: LoadedExperiment | None = None) -> TrainedModel:
+def open_model(
+    path: Path, device: str, loaded: LoadedExperiment | None = None, warn: Warn = warnings.warn
+) -> TrainedModel:
     """The model that a path means: that of a checkpoint, or of a run's newest valid one.
 
     loaded: the experiment it is of; None: that of the run in which it lies, whose copied source is executed.
     """
-    checkpoint, prepared = checkpoint_at(path), prepare(device, False)
+    checkpoint, prepared = checkpoint_at(path, warn), prepare(device, False)
     loaded = loaded or load_run(_run_of(path))
     return TrainedModel(checkpoint, *restored_model(loaded, checkpoint, prepared), prepared, loaded.experiment)
 
@@ -108,6 +114,7 @@ def evaluate_checkpoint(
     seed: int | None,
     device: str,
     loaded: LoadedExperiment | None = None,
+    warn: Warn = warnings.warn,
 ) -> Evaluated:
     """Play episodes with the model of a checkpoint (of a run: the newest valid one).
 
@@ -115,7 +122,7 @@ def evaluate_checkpoint(
     stage. episodes, seed: None: those of the validation, so that its numbers come out again; without one 100 and 0.
     loaded: the experiment it is of; None: that of the run in which it lies.
     """
-    checkpoint, model, _, prepared, experiment = open_model(path, device, loaded)
+    checkpoint, model, _, prepared, experiment = open_model(path, device, loaded, warn)
     source = validation_environment(experiment, checkpoint.about.get("stage_index", 0))
     usual = experiment.validation or Validation(episodes=100)
     episodes = usual.episodes if episodes is None else episodes

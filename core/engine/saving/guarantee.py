@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from ...source_files import edited
 from ..early_stopping import StageCriterion
 from ..trainer import Trainer
 from .checkpoint import GUARANTEES, Checkpoint
@@ -44,6 +45,8 @@ def differences(checkpoint: Checkpoint, trainer: Trainer) -> Iterator[str]:
     device = checkpoint.about.get("device", trainer.device.type)
     if device != trainer.device.type:
         yield f"it goes on on {trainer.device.type}, it was on {device}: not with the same bits"
+    for name in edited(checkpoint.about.get("code", {}), trainer.about.get("code", {})):
+        yield f"{name} is not as it was when {checkpoint.path.name} was written: not with the same bits"
     before, present = checkpoint.manifest["versions"], versions()
     for name in _COMPUTING:
         if name in before and before[name] != present[name]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...description import describe, plain
 from ...errors import CheckpointError, UsageError, did_you_mean
-from ...experiment_file import LoadedExperiment, source_files
+from ...experiment_file import LoadedExperiment, data_files, source_files
 from ..adjustments import Adjustments, load_adjusted
 from ..building import build_model, environment_of_stage
 from ..environments import build_environments
@@ -18,10 +17,8 @@ from ..progress import STOPPED_EARLY
 from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table, ways_on
 from .checkpoint import Checkpoint, list_checkpoints
 from .checkpoint_directory import set_aside
-from .from_checkpoint import chosen_checkpoint
+from .from_checkpoint import Warn, chosen_checkpoint
 from .run_directory import RunDirectory
-
-Warn = Callable[[str], None]
 
 
 def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> Path:
@@ -137,7 +134,7 @@ def _write(
     history = record.get("changes", [])
     if wish.experiment is not None:
         directory.experiment.rename(directory.experiment.with_name(f"experiment.before-change-{len(history) + 1}"))
-        directory.copy_experiment(source_files(loaded), loaded.path.parent)
+        directory.copy_experiment(source_files(loaded), loaded.path.parent, data_files(loaded))
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     since = checkpoint.path.name if checkpoint else None
     entry = {"since": since, "from_stage": wish.from_stage, "changes": table(found)[1:]}

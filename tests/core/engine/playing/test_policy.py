@@ -49,3 +49,11 @@ def test_an_address_chooses_the_checkpoint_and_nothing_of_the_caller_is_moved(tm
 def test_a_path_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainctlError, match="does not exist"):
         load_policy(tmp_path / "nothing")
+
+
+def test_a_damaged_newest_checkpoint_is_named_before_an_older_one_plays(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "first")
+    assert outcome.checkpoint is not None
+    (outcome.checkpoint / "model.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match=rf"^{outcome.checkpoint.name} is damaged .* using step-000000001800$"):
+        load_policy(outcome.run)

@@ -18,7 +18,8 @@ from trainctl.core.pipeline import PipelineStage
 class Trained:
     """As much of a trainer as is asked here."""
 
-    def __init__(self, workers: int = 1, device: str = "cpu", has_changed: bool = False) -> None:
+    def __init__(self, workers: int = 1, device: str = "cpu", has_changed: bool = False, **about: Any) -> None:
+        self.about = about
         self.workers = type("Workers", (), {"world_size": workers})
         self.device = torch.device(device)
         self.has_changed = has_changed
@@ -43,6 +44,8 @@ def checkpoint(folder: Path, versions: dict[str, str] | None = None, **about: An
         ({"guarantee": "exact-state"}, [], Trained(workers=2), "continued"),
         ({"device": "cuda"}, [], Trained(), "continued"),
         ({}, [], Trained(has_changed=True), "continued"),
+        ({"code": {"a.py": "1"}}, [], Trained(code={"b.py": "1"}), "bit-exact"),
+        ({"code": {"a.py": "1"}}, [], Trained(code={"a.py": "2"}), "continued"),
         ({"guarantee": "weights-only"}, ["x"], Trained(workers=2), "weights-only"),
     ],
 )

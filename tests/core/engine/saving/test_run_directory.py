@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.core.engine.saving.checkpoints import save
-from trainctl.core.engine.saving import durable
+from trainctl.core.engine.saving import durable, run_directory
 from trainctl.core.engine.saving.run_directory import RunDirectory, default_name
 from trainctl.core.errors import CheckpointError, RunInUseError, UsageError
 
@@ -292,3 +292,18 @@ def test_the_source_is_copied_with_its_folders(run: RunDirectory, tmp_path: Path
     assert (run.experiment / "exp.py").read_text("utf-8") == "# exp.py\n"
     with pytest.raises(UsageError, match=r"gone\.py cannot be copied to .*: No such file"):
         run.copy_experiment([root / "gone.py"], root)
+
+
+def test_small_data_are_copied_and_to_large_ones_and_to_folders_leads_a_link(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_directory, "COPIED_BYTES", 3)
+    root = tmp_path / "source"
+    (root / "maps").mkdir(parents=True)
+    for name, text in (("small", "abc"), ("large", "abcd"), ("maps/a", "abc")):
+        (root / name).write_text(text)
+    data = [root / name for name in ("gone", "large", "maps", "maps/a", "small")]
+    run.copy_experiment([], root, [*data, run.path.parent])  # the folder of all runs as well
+    kept = {path.name: (path.is_symlink(), path.exists()) for path in run.experiment.iterdir()}
+    assert kept == {"small": (False, True), "large": (True, True), "maps": (True, True), "gone": (True, False)}
+    assert (run.experiment / "maps" / "a").read_text() == "abc"
