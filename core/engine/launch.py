@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..description import describe, plain
 from ..errors import RunInUseError, TrainctlError, UsageError
-from ..experiment_file import LoadedExperiment, data_files, source_files
+from ..experiment_file import LoadedExperiment, source_files
 from ..source_files import code_of, edited
 from .adjustments import load_adjusted
 from .attempt import Display as Display
@@ -25,6 +25,7 @@ from .saving.checkpoint import Checkpoint, newest_valid, remove_leftovers
 from .saving.checkpoint_directory import set_aside
 from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .saving.guarantee import differences, guarantee_of, promised
+from .saving.kept_experiment import keep_experiment
 from .saving.resuming import change_run, newer_than
 from .saving.run_directory import RunDirectory, default_name, last_status
 from .trainer import Trainer
@@ -133,7 +134,7 @@ def _create(options: RunOptions, loaded: LoadedExperiment, command: list[str], t
 def _fill(
     directory: RunDirectory, options: RunOptions, loaded: LoadedExperiment, command: list[str], threads: int
 ) -> None:
-    directory.copy_experiment(source_files(loaded), loaded.path.parent, data_files(loaded))
+    keep_experiment(loaded, directory.experiment)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     directory.record_run(
         loaded.path.parent,

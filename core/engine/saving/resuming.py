@@ -8,7 +8,7 @@ from typing import Any
 
 from ...description import describe, plain
 from ...errors import CheckpointError, UsageError, did_you_mean
-from ...experiment_file import LoadedExperiment, data_files, source_files
+from ...experiment_file import LoadedExperiment
 from ..adjustments import Adjustments, load_adjusted
 from ..building import build_model, environment_of_stage
 from ..environments import build_environments
@@ -18,6 +18,7 @@ from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, s
 from .checkpoint import Checkpoint, list_checkpoints
 from .checkpoint_directory import set_aside
 from .from_checkpoint import Warn, chosen_checkpoint
+from .kept_experiment import keep_experiment
 from .run_directory import RunDirectory
 
 
@@ -134,7 +135,7 @@ def _write(
     history = record.get("changes", [])
     if wish.experiment is not None:
         directory.experiment.rename(directory.experiment.with_name(f"experiment.before-change-{len(history) + 1}"))
-        directory.copy_experiment(source_files(loaded), loaded.path.parent, data_files(loaded))
+        keep_experiment(loaded, directory.experiment)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     since = checkpoint.path.name if checkpoint else None
     entry = {"since": since, "from_stage": wish.from_stage, "changes": table(found)[1:]}

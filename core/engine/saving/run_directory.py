@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..environments import Failure
 
 RUNNING, KILLED = "running", "killed"
-COPIED_BYTES = 1 << 20  # what is larger than settings and maps is not copied for each run
 LOCK_PATIENCE = 0.5  # seconds; somebody who only asks whether a run is in use holds the lock for an instant
 
 
@@ -154,23 +153,6 @@ class RunDirectory:
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is damaged: it is no JSON ({error})") from error
 
-    def copy_experiment(self, files: Iterable[Path], root: Path, data: Iterable[Path] = ()) -> None:
-        """Copy the source of an experiment, each file to its place relative to `root`. Raises `UsageError`.
-
-        data: other files and folders that it needs. Small files are copied as well, to all others leads a link.
-        """
-        for file in files:
-            target = self.experiment / file.relative_to(root)
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
-            except OSError as error:
-                raise UsageError(f"{file} cannot be copied to {target}: {error.strerror}") from error
-        for path in data:
-            if not self.path.absolute().is_relative_to(path):  # a link to where it lies itself would have no end
-                with contextlib.suppress(OSError):  # it may be needed by nobody
-                    _keep(path, self.experiment / path.relative_to(root))
-
     def sources(self) -> dict[str, str]:
         """File name -> text of the experiment as it ran."""
         files = sorted(file for file in self.experiment.rglob("*.py") if "__pycache__" not in file.parts)
@@ -228,16 +210,6 @@ class RunDirectory:
             return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
-
-
-def _keep(data: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):
-        return  # in a folder that is linked
-    if data.is_file() and data.stat().st_size <= COPIED_BYTES:
-        shutil.copyfile(data, target)
-    else:
-        target.symlink_to(data)
 
 
 _ELSEWHERE = "choose another place with --runs-dir"

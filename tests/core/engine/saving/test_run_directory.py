@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.core.engine.saving.checkpoints import save
-from trainctl.core.engine.saving import durable, run_directory
+from trainctl.core.engine.saving import durable
 from trainctl.core.engine.saving.run_directory import RunDirectory, default_name
 from trainctl.core.errors import CheckpointError, RunInUseError, UsageError
 
@@ -280,30 +280,3 @@ def test_a_damaged_record_is_refused_in_words(run: RunDirectory) -> None:
         run.read_run()
     with pytest.raises(CheckpointError, match=r"pipeline\.json cannot be read: No such file"):
         run.read_json(run.pipeline)
-
-
-def test_the_source_is_copied_with_its_folders(run: RunDirectory, tmp_path: Path) -> None:
-    root = tmp_path / "source"
-    (root / "parts").mkdir(parents=True)
-    for name in ("exp.py", "parts/world.py"):
-        (root / name).write_text(f"# {name}\n", "utf-8")
-    run.copy_experiment([root / "exp.py", root / "parts" / "world.py"], root)
-    assert (run.experiment / "parts" / "world.py").read_text("utf-8") == "# parts/world.py\n"
-    assert (run.experiment / "exp.py").read_text("utf-8") == "# exp.py\n"
-    with pytest.raises(UsageError, match=r"gone\.py cannot be copied to .*: No such file"):
-        run.copy_experiment([root / "gone.py"], root)
-
-
-def test_small_data_are_copied_and_to_large_ones_and_to_folders_leads_a_link(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_directory, "COPIED_BYTES", 3)
-    root = tmp_path / "source"
-    (root / "maps").mkdir(parents=True)
-    for name, text in (("small", "abc"), ("large", "abcd"), ("maps/a", "abc")):
-        (root / name).write_text(text)
-    data = [root / name for name in ("gone", "large", "maps", "maps/a", "small")]
-    run.copy_experiment([], root, [*data, run.path.parent])  # the folder of all runs as well
-    kept = {path.name: (path.is_symlink(), path.exists()) for path in run.experiment.iterdir()}
-    assert kept == {"small": (False, True), "large": (True, True), "maps": (True, True), "gone": (True, False)}
-    assert (run.experiment / "maps" / "a").read_text() == "abc"
