@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.errors import UsageError
 from .options import (
     AsJson,
     Device,
@@ -27,8 +29,10 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
-    from ..core.engine.options import Outcome
+    from ..core.engine.options import Outcome, RunOptions
     from ..core.engine.workers.signals import StopRequest
+
+_SEEDS = "write e.g. --seeds 0-4 --jobs 2"
 
 
 def run(
@@ -37,12 +41,18 @@ def run(
         typer.Argument(metavar="EXPERIMENT", help="A Python file with a function `experiment`.", show_default=False),
     ],
     settings: Settings,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Everything random follows from it.  [default: 0]", show_default=False),
+    ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="RANGE", help="Several runs, e.g. 0-4 or 1,5,7-9: NAME-s0, …", show_default=False),
     ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the --seeds at a time.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="How many of the --seeds at a time.  [default: 1]", show_default=False),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the run directory.  [default: made up]")] = None,
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")] = Path("runs"),
     init_from: Annotated[
@@ -98,37 +108,15 @@ def run(
     Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
     gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
-    if seeds is not None:
-        from .many_seeds import train_seeds
 
-        words = ["run", str(experiment), *(f"--set={text}" for text in settings), "--runs-dir", str(runs_dir)]
-        words += ["--device", device, "--nproc", str(nproc), "--max-restarts", str(max_restarts)]
-        words += ["--deterministic"] if deterministic else []
-        words += ["--compile"] if compiled else []
-        words += ["--bfloat16"] if bfloat16 else []
-        words += ["--keep", str(keep)] if keep is not None else []
-        words += ["--wandb", wandb.value] if wandb is not None else []
-        words += ["--histograms"] if histograms else []
-        words += ["--films"] if films else []
-        words += ["--init-from", str(init_from)] if init_from is not None else []
-        words += ["--from-stage", from_stage] if from_stage is not None else []
-        train_seeds(words, name or experiment.stem, runs_dir, seeds, jobs, as_json)
-    from ..core.engine.workers.final_failure import refuse_to_repeat_a_failure
-
-    refuse_to_repeat_a_failure()  # before everything that takes seconds to import
-    from .training import train
-
-    fleet = fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain)
-
-    def begin(display: Display, request: StopRequest) -> Outcome:
+    def asked() -> RunOptions:
         from ..core.engine.adjustments import Adjustments
-        from ..core.engine.launch import start
         from ..core.engine.options import RunOptions
 
-        options = RunOptions(
+        return RunOptions(
             experiment=experiment,
             settings=settings_of(settings),
-            seed=seed,
+            seed=seed or 0,
             device=device,
             deterministic=deterministic,
             compile=compiled,
@@ -142,8 +130,42 @@ def run(
             histograms=histograms,
             films=films,
             adjustments=Adjustments(first_stage=from_stage),
-            fleet=fleet,
+            fleet=fleet_of(nproc, nnodes, node_rank, rdzv_endpoint, max_restarts, quiet, plain),
         )
+
+    if seeds is not None:
+        from .many_seeds import train_seeds
+
+        _refuse_beside_seeds({"--seed": seed is not None, "--profile": profile, "--nnodes": nnodes != "1"})
+        words = ["run", str(experiment), *(f"--set={text}" for text in settings), "--runs-dir", str(runs_dir)]
+        words += ["--device", device, "--nproc", str(nproc), "--max-restarts", str(max_restarts)]
+        words += ["--deterministic"] if deterministic else []
+        words += ["--compile"] if compiled else []
+        words += ["--bfloat16"] if bfloat16 else []
+        words += ["--keep", str(keep)] if keep is not None else []
+        words += ["--wandb", wandb.value] if wandb is not None else []
+        words += ["--histograms"] if histograms else []
+        words += ["--films"] if films else []
+        words += ["--init-from", str(init_from)] if init_from is not None else []
+        words += ["--from-stage", from_stage] if from_stage is not None else []
+        train_seeds(words, asked, name or experiment.stem, runs_dir, seeds, jobs or 1, quiet, as_json)
+    if jobs is not None:
+        raise UsageError("--jobs says how many of the --seeds train at a time; there are no --seeds", _SEEDS)
+    from ..core.engine.workers.final_failure import refuse_to_repeat_a_failure
+
+    refuse_to_repeat_a_failure()  # before everything that takes seconds to import
+    from .training import train
+
+    options = asked()
+
+    def begin(display: Display, request: StopRequest) -> Outcome:
+        from ..core.engine.launch import start
+
         return start(options, display, ["trainctl", *sys.argv[1:]], request)
 
-    train(begin, fleet, quiet, plain, as_json)
+    train(begin, options.fleet, quiet, plain, as_json)
+
+
+def _refuse_beside_seeds(given: Mapping[str, object]) -> None:
+    for option in (option for option, is_given in given.items() if is_given):
+        raise UsageError(f"{option} is for one run, and --seeds begins several", f"leave out {option} or --seeds")

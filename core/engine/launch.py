@@ -11,7 +11,7 @@ from pathlib import Path
 from ..description import describe, plain
 from ..errors import RunInUseError, TrainctlError, UsageError
 from ..experiment_file import LoadedExperiment, source_files
-from ..source_files import code_of, edited
+from ..source_files import code_of
 from .adjustments import load_adjusted
 from .attempt import Display as Display
 from .attempt import NoDisplay as NoDisplay
@@ -20,13 +20,12 @@ from .building import load_model, threads_for
 from .device import prepare
 from .options import AS_IT_WAS, Outcome, RunOptions, Wish
 from .reporting.wandb_sink import need_wandb
-from .saving.changes import changes, refuse_changes, ways_on
 from .saving.checkpoint import Checkpoint, newest_valid, remove_leftovers
 from .saving.checkpoint_directory import set_aside
 from .saving.from_checkpoint import checkpoint_at, chosen_checkpoint, load_run
 from .saving.guarantee import differences, guarantee_of, promised
 from .saving.kept_experiment import keep_experiment
-from .saving.resuming import change_run, newer_than
+from .saving.resuming import change_run, newer_than, wish_of
 from .saving.run_directory import RunDirectory, default_name, last_status
 from .trainer import Trainer
 from .workers.dealing import deal
@@ -44,13 +43,8 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
     loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not existing.is_finished():
-        _check_same(existing, loaded, options)
-        for name in _edited(existing, loaded):
-            display.warn(
-                f"{name} is not as it was when {existing.path} began, which goes on with its copy; to go on with the "
-                f"new one: trainctl resume --checkpoint {existing.path} --experiment {options.experiment}"
-            )
-        return resume(existing.path, display, fleet=options.fleet, request=request)
+        wish, asked = wish_of(existing, loaded, options, display.warn), options.device
+        return resume(existing.path, display, None if asked == "auto" else asked, options.fleet, wish, request)
     if options.init_from is not None:
         options = replace(options, init_from=checkpoint_at(options.init_from, display.warn).path)
     if not options.fleet.is_single:
@@ -181,23 +175,8 @@ def _named(options: RunOptions, patience: float = 600.0) -> RunDirectory:
     return directory
 
 
-def _edited(directory: RunDirectory, loaded: LoadedExperiment) -> list[str]:
-    """The source files of an experiment that differ from a run's copies of them."""
-    copies = [directory.experiment / name for name in directory.sources()]
-    return edited(code_of(copies, directory.experiment), _code_of(loaded))
-
-
 def _code_of(loaded: LoadedExperiment) -> dict[str, str]:
     return code_of(source_files(loaded), loaded.path.parent)
-
-
-def _check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
-    """Refuse to go on with a run of another experiment or seed."""
-    path, record = directory.path, directory.read_run()
-    before = {"seed": record["seed"], **directory.read_json(directory.pipeline)}
-    ways = ways_on(path, options.experiment, options.settings, options.seed)
-    anew = "start a new run:                      choose another --name"
-    refuse_changes(changes(before, {"seed": options.seed, **describe(loaded.experiment)}), f"{ways}\n  {anew}")
 
 
 def _initialize(trainer: Trainer, init_from: Path | None) -> None:

@@ -94,6 +94,37 @@ def test_a_finished_run_of_this_name_is_not_overwritten(trainctl: Trainctl, fini
     assert files_of(finished) == before
 
 
+@pytest.fixture
+def interrupted(finished: Path) -> Path:
+    """The run "first", as if it had been stopped just before it said that it is complete."""
+    record = json.loads((finished / "run.json").read_text())
+    record["attempts"][-1]["status"] = "interrupted"
+    (finished / "run.json").write_text(json.dumps(record))
+    return finished
+
+
+@pytest.mark.parametrize("option", ["--compile", "--bfloat16", "--deterministic", "--init-from=runs/first"])
+def test_an_interrupted_run_is_not_taken_for_one_with_options_that_it_did_not_begin_with(
+    trainctl: Trainctl, interrupted: Path, option: str
+) -> None:
+    said = trainctl("run", TINY, "--name", "first", "--set", "learning_rate=1e-3", option)
+    assert said.code == 4
+    assert f"  {option.partition('=')[0]}" in said.err
+    assert "trainctl run" in said.err
+    assert "--set learning_rate=1e-3 --init-from runs/first" in said.err
+
+
+def test_options_that_change_no_bit_reach_an_interrupted_run_and_others_are_warned_of(
+    trainctl: Trainctl, interrupted: Path
+) -> None:
+    words = ["--keep", 1, "--histograms", "--profile", 2, "--set", "save_interval=64"]
+    said = trainctl("run", TINY, "--name", "first", *words)
+    assert said.code == 0
+    assert "--profile is for a new run" in said.err
+    record = json.loads((interrupted / "run.json").read_text())
+    assert (record["keep"], record["histograms"], record["settings"]) == (1, True, {"save_interval": "64"})
+
+
 def test_runs_cannot_be_where_a_file_is(trainctl: Trainctl, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     said = trainctl("run", TINY, "--runs-dir", "taken")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...description import describe, plain
 from ...errors import CheckpointError, UsageError, did_you_mean
-from ...experiment_file import LoadedExperiment
+from ...experiment_file import LoadedExperiment, source_files
+from ...source_files import code_of, edited
 from ..adjustments import Adjustments, load_adjusted
 from ..building import build_model, environment_of_stage
 from ..environments import build_environments
-from ..options import AS_IT_WAS, Wish
+from ..options import AS_IT_WAS, RunOptions, Wish
 from ..progress import STOPPED_EARLY
 from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table, ways_on
 from .checkpoint import Checkpoint, list_checkpoints
@@ -42,6 +44,59 @@ def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> P
         if checkpoint is None:
             set_aside(list_checkpoints(directory.checkpoints))
     return directory.path if checkpoint is None else checkpoint.path
+
+
+def wish_of(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions, warn: Warn) -> Wish:
+    """What a command that would begin a run, and finds it begun, wants changed in it.
+
+    Options that change no bit of the training are written into the run. Raises `ExperimentChangedError` for others.
+    """
+    check_same(directory, loaded, options)
+    for name in _edited(directory, loaded):
+        warn(
+            f"{name} is not as it was when {directory.path} began, which goes on with its copy; to go on with the "
+            f"new one: trainctl resume --checkpoint {directory.path} --experiment {options.experiment}"
+        )
+    for name in ("profile", "wandb"):
+        if getattr(options, name) and not directory.read_run().get(name):
+            warn(f"--{name} is for a new run; {directory.path} has begun without it")
+    record = directory.read_run()
+    asked = {name: getattr(options, name) for name in ("keep", "histograms", "films") if getattr(options, name)}
+    if any(value != record.get(name) for name, value in asked.items()):
+        with directory.lock():
+            directory.update(**asked)
+    return AS_IT_WAS if options.settings == record["settings"] else Wish(settings=options.settings)
+
+
+def check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions) -> None:
+    """Refuse to take a run for one of another experiment or seed, or with options that it did not begin with."""
+    path, record = directory.path, directory.read_run()
+    before = {"seed": record["seed"], **directory.read_json(directory.pipeline)}
+    found = [*changes(before, {"seed": options.seed, **describe(loaded.experiment)}), *_other_options(record, options)]
+    ways = ways_on(path, options.experiment, options.settings, options.seed)
+    refuse_changes(found, f"{ways}\n  start a new run:                      choose another --name")
+
+
+def _other_options(record: Mapping[str, Any], options: RunOptions) -> Iterator[Change]:
+    """Options that decide about the bits, are given, and are not as the run has them."""
+    for name in ("deterministic", "compile", "bfloat16"):
+        if getattr(options, name) and not record.get(name):
+            yield Change(f"--{name}", False, True)
+    if options.init_from is not None and not _is_of(record.get("init_from"), options.init_from.resolve()):
+        yield Change("--init-from", record.get("init_from"), str(options.init_from))
+
+
+def _is_of(checkpoint: str | None, path: Path) -> bool:
+    """Whether a checkpoint is of the run that a path means: it may have others by now."""
+    if checkpoint is None:
+        return False
+    return path == Path(checkpoint) or Path(checkpoint).parent in (path / "checkpoints", path.parent)
+
+
+def _edited(directory: RunDirectory, loaded: LoadedExperiment) -> list[str]:
+    """The source files of an experiment whose code differs from that of a run's copies of them."""
+    copies = [directory.experiment / name for name in directory.sources()]
+    return edited(code_of(copies, directory.experiment), code_of(source_files(loaded), loaded.path.parent))
 
 
 def newer_than(checkpoint: Checkpoint, directory: RunDirectory) -> list[Path]:
