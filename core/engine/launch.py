@@ -43,8 +43,10 @@ def start(options: RunOptions, display: Display, command: list[str], request: St
     loaded = load_adjusted(options.experiment, options.settings, options.adjustments)
     existing = RunDirectory(options.runs_dir / options.name) if options.name else None
     if existing is not None and existing.is_run() and not existing.is_finished():
-        wish, asked = wish_of(existing, loaded, options, display.warn), options.device
-        return resume(existing.path, display, None if asked == "auto" else asked, options.fleet, wish, request)
+        wish, device_name = wish_of(existing, loaded, options, display.warn), options.device
+        return resume(
+            existing.path, display, None if device_name == "auto" else device_name, options.fleet, wish, request
+        )
     if options.init_from is not None:
         options = replace(options, init_from=checkpoint_at(options.init_from, display.warn).path)
     if not options.fleet.is_single:
