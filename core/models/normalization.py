@@ -66,6 +66,7 @@ class ObservationNormalizer(BoxVector):
     def forward(self, observations: Tree) -> Tensor:
         """Vectors (…, size), float32."""
         raw = self.concatenate(observations)
+        raw = raw.float() if raw.dtype == torch.bool else raw  # from which torch subtracts nothing
         normal = ((raw - self.mean) * torch.rsqrt(self.var + self.epsilon)).clamp(-self.clip, self.clip)
         return torch.where(self.count > 0, normal, raw).float()
 

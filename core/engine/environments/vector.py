@@ -135,7 +135,8 @@ class VectorEnvironments(Environments):
         self._resets = state["resets"]
         if "own" not in state or not self._has_own_state:
             self.reset(observations)
-            return [f"{self.env} has no state_dict()/load_state_dict(): its episodes begin anew"]
+            why = "was of other workers" if self._has_own_state else "has no state_dict()/load_state_dict()"
+            return [f"{self.env} {why}: its episodes begin anew"]
         self._ended = np.array(state["ended"], bool)
         self._returns = np.array(state["returns"], float)
         self._lengths = np.array(state["lengths"], np.int64)

@@ -106,3 +106,11 @@ def test_a_model_normalizes_only_the_boxes_of_a_dict_and_saves_their_statistics(
 def test_observations_that_are_no_boxes_are_not_normalized(space: spaces.Space[Any]) -> None:
     model = MLPActorCritic(space, spaces.Discrete(2), normalize_observations=True)
     assert not [module for module in model.modules() if isinstance(module, ObservationNormalizer)]
+
+
+def test_boxes_of_truth_values_are_normalized_as_zeros_and_ones() -> None:
+    space = spaces.Box(0, 1, (2,), np.bool_)  # type: ignore[arg-type]
+    normalizer = ObservationNormalizer({"": space})
+    seen = torch.tensor([[[True, False], [False, False], [False, False], [True, False]]])
+    normalizer.update(*normalizer.measure(seen))
+    assert normalizer(seen).tolist() == [[[1, 0], [-1, 0], [-1, 0], [1, 0]]]

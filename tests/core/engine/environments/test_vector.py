@@ -13,6 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from tests.toys import CountingEnv, DictEnv, ExpertEnv, IdentityEnv, MeasuringEnv, SceneEnv
 from trainctl.core.engine.environments import Row, allocate, observation_layout
 from trainctl.core.engine.environments.vector import VectorEnvironments
+from trainctl.core.engine.workers.redeal import redealt
 from trainctl.core.errors import ExperimentError
 
 MODES = list(AutoresetMode)
@@ -260,6 +261,26 @@ def test_a_vector_environment_with_a_state_of_its_own_is_saved_with_it() -> None
     for _ in range(2):
         ends = [step(each, [0, 1], shown)[1] for each, shown in ((own, observations), (again, restored))]
     assert ends[0] == ends[1] != []
+
+
+def test_a_vector_environment_is_dealt_to_other_workers_by_beginning_anew() -> None:
+    def of(num_envs: int) -> VectorEnvironments:
+        return VectorEnvironments(SavedCounting([CountingEnv] * num_envs), 0, 0)  # type: ignore[list-item]
+
+    two = [of(2), of(2)]
+    for own, resets in zip(two, (1, 3), strict=True):
+        for _ in range(resets):
+            own.reset(rows(own))
+    collectors = [
+        {"environments": own.state_dict(), "observations": torch.zeros(2), "masks": torch.zeros(2), "memory": None}
+        for own in two
+    ]
+    none: dict[str, Any] = {"off_policy": {}, "failures": {"total": 0}, "metrics": {}, "rewards": {}, "random": {}}
+    dealt = redealt([{"collector": own, **none} for own in collectors], range(4), 0)["collector"]["environments"]
+    all_four = of(4)
+    (problem,) = all_four.load_state_dict(dealt, rows(all_four))
+    assert problem.endswith("was of other workers: its episodes begin anew")
+    assert all_four.state_dict()["resets"] == 4  # a seed that neither of the two has had
 
 
 def test_a_vector_environment_without_one_begins_new_episodes_and_says_so() -> None:
