@@ -155,6 +155,14 @@ class StageRunner:
             progress.end_stage(self.name, STEPS_TAKEN, "")
         elif explanation is not None:
             progress.end_stage(self.name, STOPPED_EARLY, explanation)
+        if progress.stage_ended is not None:
+            self._report_end()  # before it is saved: what comes after that is cut off when the run is resumed
+
+    def _report_end(self) -> None:
+        index, record = self.progress.stage_index, self.progress.stages[-1]
+        text = f"stage {index + 1} ended after {record['steps']:,} steps: {record['reason']}"
+        explanation = f" ({record['explanation']})" if record["explanation"] else ""
+        self.sinks.note("pipeline/stage_ends", f"{self.name}: {text}{explanation}", self.progress.total_steps)
 
     def _report(self, interval: ScalarMeanTracker) -> None:
         progress = self.progress

@@ -122,7 +122,7 @@ class Trainer:
     def train(self) -> bool:
         """Walk the stages that are left. True: all are done; False: somebody asked to stop."""
         if self._stage_is_over:
-            self.progress.next_stage()
+            self._leave()
         while self.progress.stage_index < len(self.stages):
             stage = self.stages[self.progress.stage_index]
             if self.progress.stage_budget is None:
@@ -135,8 +135,7 @@ class Trainer:
                 raise error.within(f"stage {self.stage_name!r}") from error.__cause__
             if not ended:
                 return False
-            self._report_end()
-            self.progress.next_stage()
+            self._leave()
         return True
 
     @property
@@ -222,11 +221,9 @@ class Trainer:
             for name, weight in zip(names, weights or [1.0] * len(names), strict=True)
         ]
 
-    def _report_end(self) -> None:
-        record = self.progress.stages[-1]
-        text = f"stage {self.progress.stage_index + 1} ended after {record['steps']:,} steps: {record['reason']}"
-        explanation = f" ({record['explanation']})" if record["explanation"] else ""
-        self.sinks.note("pipeline/stage_ends", f"{record['name']}: {text}{explanation}", self.progress.total_steps)
+    def _leave(self) -> None:
+        """The stage is over."""
+        self.progress.next_stage()
 
     def _build_environments(self, stage_index: int) -> Any:
         source, purpose = environment_of_stage(self.experiment, stage_index)

@@ -78,6 +78,14 @@ def test_the_source_and_the_stages_stand_on_tensorboard_as_text(tmp_path: Path) 
     assert len(texts["pipeline/stage_ends/text_summary"]) == 2
 
 
+def test_the_end_of_a_stage_stays_on_tensorboard_when_the_run_goes_on_from_there_or_is_over(tmp_path: Path) -> None:
+    outcome = train(tmp_path, "plain")
+    for checkpoint in ("step-000000000800", "step-000000001600"):
+        resume(outcome.run / "checkpoints" / checkpoint, NoDisplay())
+        ends = events_of(outcome.run).Tensors("pipeline/stage_ends/text_summary")
+        assert [end.step for end in ends] == [800, 1600]
+
+
 def test_an_environment_that_cannot_be_drawn_costs_a_warning(tmp_path: Path) -> None:
     class Warned(NoDisplay):
         said: list[str]

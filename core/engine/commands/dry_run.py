@@ -142,10 +142,10 @@ class _Rehearsal(Trainer):
         self._clock.append(time.perf_counter())
         return False
 
-    def _report_end(self) -> None:
+    def _leave(self) -> None:
         self._seconds.append(self._clock[-1] - self._clock[-2])
         self._where.append(self.collector.environments.where)
-        super()._report_end()
+        super()._leave()
 
     def save(self) -> None:
         """Nothing is written."""

@@ -41,9 +41,7 @@ def _collector(states: list[dict[str, Any]], indices: range) -> dict[str, Any]:
     environments: dict[str, Any] = {}
     for state in states:
         environments |= state["environments"]
-    if (
-        "resets" in environments
-    ):  # of vector environments, which cannot be taken apart: new ones begin anew
+    if "resets" in environments:  # of vector environments, which cannot be taken apart: new ones begin anew
         environments = {"resets": max(state["environments"]["resets"] for state in states)}
     return {
         "environments": environments,
