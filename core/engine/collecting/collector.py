@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -122,18 +122,25 @@ class RolloutCollector:
         self._probabilities = []
         teacher_noise = self._teacher_noise(rollout, rollout_index)
         finals: list[FinalObservation] = []
+        self._ask_experts(self.groups)
         for t in range(rollout.num_steps + 1):
             for group in self.groups:
                 if t > 0:
                     self._end_step(rollout, group, t - 1, finals)
                 if t < rollout.num_steps:
-                    if self._needs_expert:
-                        group.environments.ask_experts()  # who think while the model does
                     group.act(t)
                     if self._needs_expert:
                         self._hear_expert(group, t, teacher_noise[t], stage_steps + t * steps_per_vector_step)
                     self._begin_step(group, t)
+                    if t + 1 < rollout.num_steps:
+                        self._ask_experts([group])
         return finals
+
+    def _ask_experts(self, groups: Sequence[ActingGroup]) -> None:
+        """They think while the model does."""
+        if self._needs_expert:
+            for group in groups:
+                group.environments.ask_experts()
 
     def _begin_step(self, group: ActingGroup, t: int) -> None:
         started = time.perf_counter()

@@ -52,54 +52,68 @@ class Gate:
 
 
 class Channel:
-    """Between a parent (`ask`, `answer`) and its child (`asked`, `reply`), one request at a time.
+    """Between a parent (`ask`, `answer`) and its child (`asked`, `reply`); two requests may wait for their answers.
 
-    A request for the method `WITHOUT_MESSAGE` and an answer that is an empty list are an open gate and nothing more;
-    what all others hold is in the pipe.
+    A request for one of the methods `WITHOUT_MESSAGE` and an answer that is an empty list are an open gate and nothing
+    more; what all others hold is in the pipe.
 
     patience: of the parent, in seconds; 0 where children need all cores: awake it would crowd two of them onto one.
     """
 
-    WITHOUT_MESSAGE = "take_step"
+    WITHOUT_MESSAGE = ("take_step", "experts_say")
+    _IN_PIPE = len(WITHOUT_MESSAGE)
 
     def __init__(self, patience: float = PATIENCE) -> None:
         self.ours, self.theirs = fork.Pipe()
         self._asked, self._answered = Gate(PATIENCE), Gate(patience)
-        self._in_pipe = shared_array((2,), np.dtype(bool))  # the last request, the last answer
+        # of the last two: an index of `WITHOUT_MESSAGE`, or `_IN_PIPE`
+        self._requests, self._answers = (shared_array((2,), np.dtype(np.uint8)) for _ in range(2))
+        self._sent = self._heard = 0  # by this side: each process counts for itself
         self._parent = os.getpid()
 
     def ask(self, method: str, argument: Any) -> None:
         """Have the child call a method with an argument. Raises OSError if it is dead."""
-        self._in_pipe[0] = method != self.WITHOUT_MESSAGE
+        short = self.WITHOUT_MESSAGE
+        self._requests[self._sent % 2] = short.index(method) if method in short else self._IN_PIPE
+        self._sent += 1
         self._asked.open()  # first, so that somebody empties the pipe
-        if self._in_pipe[0]:
+        if method not in short:
             self.ours.send((method, argument))
 
     def answer(self, in_vain: Callable[[], bool]) -> tuple[str, Any] | None:
-        """What the child replied; None if it has not, see `Gate.wait`. Raises EOFError or OSError if it died."""
+        """What the child replied to the first request that has no answer yet; None if it has not, see `Gate.wait`.
+
+        Raises EOFError or OSError if it died.
+        """
         if not self._answered.wait(in_vain):
             return None
-        kind, value = self.ours.recv() if self._in_pipe[1] else ("done", [])
+        is_in_pipe = self._answers[self._heard % 2] == self._IN_PIPE
+        self._heard += 1
+        kind, value = self.ours.recv() if is_in_pipe else ("done", [])
         return kind, value
 
     def asked(self) -> tuple[str, Any]:
         """The next request, however long it takes. Raises EOFError if the parent is gone, or closed the channel."""
         if not self._asked.wait(lambda: os.getppid() != self._parent):
             raise EOFError
-        method, argument = self.theirs.recv() if self._in_pipe[0] else (self.WITHOUT_MESSAGE, None)
+        request = self._requests[self._heard % 2]
+        self._heard += 1
+        method, argument = self.theirs.recv() if request == self._IN_PIPE else (self.WITHOUT_MESSAGE[request], None)
         return method, argument
 
     def reply(self, kind: str, value: Any) -> None:
         """Answer the request."""
-        self._in_pipe[1] = kind != "done" or value != []
+        is_in_pipe = kind != "done" or value != []
+        self._answers[self._sent % 2] = self._IN_PIPE if is_in_pipe else 0
+        self._sent += 1
         self._answered.open()
-        if self._in_pipe[1]:
+        if is_in_pipe:
             self.theirs.send((kind, value))
 
     def close(self) -> None:
         """The parent needs nothing more: `asked` raises EOFError."""
         self.ours.close()
-        self._in_pipe[0] = True
+        self._requests[:] = self._IN_PIPE
         self._asked.open()
 
 

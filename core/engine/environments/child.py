@@ -18,7 +18,7 @@ from ..workers.signals import SIGNALS, die_with_parent
 from .channel import Channel, shared_array
 from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words
-from .spaces import action_layout, allocate, observation_layout
+from .spaces import action_layout, observation_layout
 
 
 class SharedStep:
@@ -27,6 +27,7 @@ class SharedStep:
     * row: what `Environments.step` writes; actions: what it is given.
     * stepping: for each environment, whether it is being stepped at this moment: so a dead child's guilt is known.
     * episodes: for each environment, the number of its running episode.
+    * expert_actions, has_expert_action: what the experts say.
     """
 
     def __init__(self, example: SerialEnvironments, num_envs: int) -> None:
@@ -40,6 +41,8 @@ class SharedStep:
         self.actions = shared_array((num_envs, *(space.shape or ())), np.dtype(space.dtype))
         self.stepping = shared_array((num_envs,), np.dtype(bool))
         self.episodes = shared_array((num_envs,), np.dtype(np.int64))
+        self.expert_actions: np.ndarray = layout(action_layout(space))
+        self.has_expert_action = shared_array((num_envs,), np.dtype(bool))
 
     def begin(self, actions: np.ndarray) -> None:
         """The actions of the next step are here; its flags are as `Row` wants them beforehand."""
@@ -91,6 +94,7 @@ class Share(SerialEnvironments):
         self.row = memory.row.part(work.part)
         self.actions = memory.actions[work.part]
         self.stepping, self.episodes = memory.stepping[work.part], memory.episodes[work.part]
+        self.experts = memory.expert_actions[work.part], memory.has_expert_action[work.part]
 
     def begin(self, _: None) -> None:
         """Reset all."""
@@ -128,12 +132,10 @@ class Share(SerialEnvironments):
         self._note_episodes()
         return ends
 
-    def experts_say(self, _: None) -> tuple[np.ndarray, np.ndarray]:
-        """The experts' actions, and where there are any."""
-        actions = allocate(action_layout(self.action_space), self.num_envs)
-        available = np.zeros(self.num_envs, bool)
-        self.expert_actions(actions, available)
-        return actions, available
+    def experts_say(self, _: None) -> list[EpisodeEnd]:
+        """Ask the experts. No episode ends by that."""
+        self.expert_actions(*self.experts)
+        return []
 
     def new_scenes(self, _: None) -> Any:
         """New scenes, and all reset. Returns the episodes cut off."""

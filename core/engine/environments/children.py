@@ -29,16 +29,19 @@ class OwnShare:
     def __init__(self, memory: SharedStep, work: Work) -> None:
         self.memory, self.work = memory, work
         self._share: Share | None = None
+        self._asked: list[tuple[str, Any]] = []
+        self._answers: list[Any] = []
 
     def ask(self, method: str, argument: Any = None) -> None:
         """`answer` will call this method: by then the children are at work."""
-        self._asked = (method, argument)
+        self._asked.append((method, argument))
 
     def answer(self, patience: float = 0.0) -> Any:
-        """What the method returns."""
+        """What the method asked for first returns. All others are called as well, before children are waited for."""
         self._share = self._share or Share(self.memory, self.work)
-        method, argument = self._asked
-        return getattr(self._share, method)(argument)
+        asked, self._asked = self._asked, []
+        self._answers += [getattr(self._share, method)(argument) for method, argument in asked]
+        return self._answers.pop(0)
 
     def close(self) -> None:
         """Close the environments."""
@@ -76,12 +79,12 @@ class Child:
         self._start()
 
     def ask(self, method: str, argument: Any = None) -> None:
-        """Have the child call a method of its share; `answer` gives what it returned."""
+        """Have the child call a method of its share; `answer` gives what it returned. Two may wait to be answered."""
         with contextlib.suppress(OSError):  # a dead child is noticed by `answer`
             self.channel.ask(method, argument)
 
     def answer(self, patience: float = 0.0) -> Any:
-        """What the last `ask` returned. Raises what the child raised, and `ChildLost`.
+        """What was asked for first. Raises what the child raised, and `ChildLost`.
 
         patience: seconds that it may take beyond the timeout.
         """

@@ -116,7 +116,8 @@ class Environments(ABC):
         """Whether the environments, or wrappers of them, have a method `expert_action`."""
 
     def ask_experts(self) -> None:  # noqa: B027 in this process nobody can think meanwhile
-        """Let the experts begin to think about what is seen now; `expert_actions` waits for what they say."""
+        """Let the experts begin to think about what is seen now, or as soon as a step that has begun is taken;
+        `expert_actions` waits for what they say."""
 
     @abstractmethod
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:

@@ -112,6 +112,8 @@ class ProcessEnvironments(Environments):
                     raise cannot_begin([failure for end in failed for failure in end.failures]) from lost
                 lost.child.start_again()
                 share.ask("take_step_again", self._before_step(share.work.part, [end.environment for end in failed]))
+                if self._experts_asked:
+                    share.ask("experts_say")  # what was asked for after the step was lost with the child
                 patience = sum(map(len, self._histories[share.work.part])) * SECONDS_TO_REPLAY_A_STEP
         return failed + [end.shifted(start) for end in ends]
 
@@ -152,8 +154,6 @@ class ProcessEnvironments(Environments):
         return self._has_expert
 
     def ask_experts(self) -> None:
-        for asked, history in zip(self._asked, self._histories, strict=True):
-            asked.append(len(history))
         for share in self._shares:
             share.ask("experts_say")
         self._experts_asked = True
@@ -163,7 +163,10 @@ class ProcessEnvironments(Environments):
             self.ask_experts()
         self._experts_asked = False
         for share in self._shares:
-            actions[share.work.part], available[share.work.part] = share.answer()
+            share.answer()
+        for asked, history in zip(self._asked, self._histories, strict=True):
+            asked.append(len(history))
+        actions[:], available[:] = self._memory.expert_actions, self._memory.has_expert_action
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
         self._scenes += 1

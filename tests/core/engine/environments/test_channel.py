@@ -56,6 +56,18 @@ def test_requests_and_answers_follow_each_other_with_and_without_messages() -> N
     assert process.exitcode == 7  # it has noticed
 
 
+def test_two_requests_may_wait_for_their_answers() -> None:
+    channel, process = child(echo)
+    for _ in range(3):
+        for first, second in (("take_step", "experts_say"), ("experts_say", "take_step"), ("restore", "take_step")):
+            channel.ask(first, None)
+            channel.ask(second, None)
+            for method in (first, second):
+                assert channel.answer(never) == ("done", [] if method == "take_step" else [method, None])
+    channel.close()
+    process.join(20)
+
+
 @pytest.mark.parametrize("patience", [0.0, 1e-3])
 def test_a_gate_lets_pass_once_for_each_time_it_was_opened(patience: float) -> None:
     gate = Gate(patience)

@@ -76,20 +76,26 @@ def ask(environments: Environments) -> list[int]:
     return actions.tolist()
 
 
-def step(environments: Environments) -> None:
+def step(environments: Environments, asked_ahead: bool) -> None:
     n = environments.num_envs
     observations = allocate(observation_layout(environments.observation_space), n)
     row = Row(np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), np.ones(n, bool), observations)
-    environments.step(np.zeros(n, np.int64), row)
+    environments.begin_step(np.zeros(n, np.int64))
+    if asked_ahead:
+        environments.ask_experts()  # who will think as soon as the step is taken
+    environments.end_step(row)
 
 
-def test_the_neighbour_of_a_lost_environment_still_knows_how_often_its_expert_was_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked_ahead", [False, True])
+def test_the_neighbour_of_a_lost_environment_still_knows_how_often_its_expert_was_asked(
+    asked_ahead: bool, tmp_path: Path
+) -> None:
     environments = build_environments(partial(FatalEnv, tmp_path / "died"), range(2), 0, "test", processes=1)
     environments.reset(allocate(observation_layout(environments.observation_space), 2))
     assert ask(environments) == [1, 1]
-    step(environments)
+    step(environments, asked_ahead)
     assert ask(environments) == [2, 2]
-    step(environments)  # the first one dies, and the other is replayed in a new process
+    step(environments, asked_ahead)  # the first one dies, and the other is replayed in a new process
     assert ask(environments) == [1, 0]  # asked once in its new episode, and three times
     environments.close()
 
