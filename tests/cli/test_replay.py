@@ -70,3 +70,17 @@ def test_what_there_is_not_is_refused_in_words(trainctl: Trainctl, longer: Path)
         said = trainctl("replay", "runs/longer", *words)
         assert said.code == 2
         assert complaint in said.err
+
+
+def test_a_reward_that_is_no_number_fails_again_as_it_did_in_training(trainctl: Trainctl, tmp_path: Path) -> None:
+    stepped = "observation, reward, *rest = super().step(action)"
+    given = "return (observation, None if self.steps == 3 else reward, *rest)"
+    source = TINY.read_text().replace("return super().step(action)", f"{stepped}\n        {given}")
+    (tmp_path / "unpaid.py").write_text(source)
+    assert trainctl("run", "unpaid.py", "--name", "unpaid", "--quiet").code == 7
+    said = trainctl("replay", "runs/unpaid", "--failure", "environment-1-episode-0")
+    assert said.code == 0
+    then, now = said.out.splitlines()[1:]
+    assert then.removeprefix("  then: ") == now.removeprefix("  now:  ")
+    assert "NoneType" in now
+    assert now.endswith("in step 3")

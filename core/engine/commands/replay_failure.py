@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import CheckpointError, did_you_mean
-from ...experiment import EnvironmentSource
-from ..building import environment_of_stage
+from ..building import StageEnvironment, environment_of_stage
 from ..environments import build_environments
 from ..environments.serial import SerialEnvironments, in_words
 from ..saving.from_checkpoint import load_run
@@ -40,18 +39,17 @@ def replay_failure(run: Path, name: str) -> Replayed:
     if name.removesuffix(".json") not in files:
         raise CheckpointError(f"{directory.path} has no failure {name!r}", did_you_mean(name, files))
     recorded = directory.read_json(files[name.removesuffix(".json")])
-    experiment = load_run(directory).experiment
-    source = environment_of_stage(experiment, recorded.get("stage_index", 0)).source
-    actions = np.array(recorded["actions"], recorded["dtype"])
-    steps, found = _in_a_child(source, recorded["seed"], actions, experiment.environment_timeout)
+    experiment, seed = load_run(directory).experiment, directory.read_run()["seed"]
+    environment = environment_of_stage(experiment, recorded.get("stage_index", 0))
+    steps, found = _in_a_child((environment, seed, recorded), experiment.environment_timeout)
     return Replayed(recorded, steps, found)
 
 
-def _in_a_child(source: EnvironmentSource, seed: int, actions: np.ndarray, timeout: float) -> tuple[int, str | None]:
+def _in_a_child(failed: tuple[StageEnvironment, int, dict[str, Any]], timeout: float) -> tuple[int, str | None]:
     """Steps taken, and what failed: it may raise, end its process or hang, and this process outlives all of these."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_play, args=(theirs, source, seed, actions), daemon=True)
+    process = context.Process(target=_play, args=(theirs, *failed), daemon=True)
     process.start()
     theirs.close()
     steps = 0
@@ -70,15 +68,19 @@ def _in_a_child(source: EnvironmentSource, seed: int, actions: np.ndarray, timeo
         process.join()
 
 
-def _play(pipe: Connection, source: EnvironmentSource, seed: int, actions: np.ndarray) -> None:
-    """Tell the number of each step that is taken, and at the end what failed, or None."""
+def _play(pipe: Connection, environment: StageEnvironment, seed: int, recorded: dict[str, Any]) -> None:
+    """Tell the number of each step that is taken, and at the end what failed, or None.
+
+    The environment is the one of the training, with its index and its episode, and what it gives is looked at alike.
+    """
     try:
-        environments = build_environments(source, range(1), seed, "replay")
-        assert isinstance(environments, SerialEnvironments), "failures of vector environments are not recorded"
-        env = environments.environments[0].env
-        env.reset(seed=seed)
-        for number, action in enumerate(actions, start=1):
-            env.step(action)
+        built = build_environments(environment.source, [recorded["environment"]], seed, environment.purpose)
+        assert isinstance(built, SerialEnvironments), "failures of vector environments are not recorded"
+        (tracked,) = built.environments
+        tracked.episode = recorded["episode"] - 1
+        tracked.reset()
+        for number, action in enumerate(np.array(recorded["actions"], recorded["dtype"]), start=1):
+            tracked.step(action)
             pipe.send(number)
         pipe.send(None)
     except Exception as error:
