@@ -91,4 +91,4 @@ def resume(
         wish = Wish(experiment, settings_of(settings), extend_steps, from_stage, allow_changes)
         return resume_run(chosen, display, device, fleet, wish, request)
 
-    train(begin, fleet, quiet, plain, as_json)
+    train(begin, fleet, quiet, plain, as_json, experiment)

@@ -163,7 +163,7 @@ def run(
 
         return start(options, display, ["trainctl", *sys.argv[1:]], request)
 
-    train(begin, options.fleet, quiet, plain, as_json)
+    train(begin, options.fleet, quiet, plain, as_json, experiment)
 
 
 def _refuse_beside_seeds(given: Mapping[str, object]) -> None:

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import TINY, Trainctl
 from tests.cli.test_run import files_of
+from trainctl.cli.training import train
+from trainctl.core.engine.options import Outcome
+from trainctl.core.engine.workers.workers import ONE_PROCESS
+from trainctl.core.errors import EnvironmentFailure, NonFiniteError, WorkerLostError
 
 
 def test_a_finished_run_has_nothing_to_resume(trainctl: Trainctl, finished: Path) -> None:
@@ -53,3 +58,26 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trainctl: Trai
     said = trainctl("resume", "runs/first", "--quiet", "--json")
     assert said.document["total_steps"] == 128
     assert "warning: step-000000000128 is damaged" in said.err
+
+
+@pytest.mark.parametrize(
+    ("error", "command"),
+    [
+        (NonFiniteError("nan"), "go on with         trainctl resume --checkpoint {} --set NAME=VALUE --allow-changes"),
+        (EnvironmentFailure("it hangs"), "once it is mended  trainctl resume --checkpoint {} --experiment exp.py"),
+        (WorkerLostError("it was killed"), "go on with         trainctl resume --checkpoint {}"),
+    ],
+)
+def test_the_way_on_from_a_failure_is_one_that_does_not_only_repeat_it(
+    error: Exception, command: str, tmp_path: Path
+) -> None:
+    def begin(display: Any, request: object) -> Outcome:
+        display.directory = tmp_path
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        train(begin, ONE_PROCESS, True, True, False, Path("exp.py"))
+    assert raised.value.__notes__[-2:] == [
+        "  last checkpoint    none, so it would begin anew",
+        f"  {command.format(tmp_path)}",
+    ]
