@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .text import duration, number, size
+from .text import counted, duration, number, size
 
 if TYPE_CHECKING:
     from ..core.engine.commands.dry_run import DryRun, StageReport
@@ -35,7 +35,7 @@ def _stage_lines(stage: StageReport) -> Iterator[str]:
     if stage.expert is not None:
         played = "no episode ended"
         if stage.expert.mean_return is not None:
-            played = f"mean return {number(stage.expert.mean_return)} in {stage.expert.episodes} episodes"
+            played = f"mean return {number(stage.expert.mean_return)} in {counted(stage.expert.episodes, 'episode')}"
         if stage.expert.success is not None:
             played += f", success {stage.expert.success:.0%}"
         yield f"expert        an action in {stage.expert.available:.1%} of the steps; on its own: {played}"

@@ -109,13 +109,13 @@ def _document(played: Evaluated) -> dict[str, Any]:
 
 def _show(played: Evaluated, deterministic: bool) -> None:
     from .console import show_lines, show_table
-    from .text import number
+    from .text import counted, number
 
     actions = "most probable actions" if deterministic else "sampled actions"
     rows = [
         [name, number(s.mean), f"{number(s.ci95[0])} … {number(s.ci95[1])}"] for name, s in played.summaries.items()
     ]
-    show_lines([f"{played.episodes} episodes of {played.checkpoint.path}, {actions}"])
+    show_lines([f"{counted(played.episodes, 'episode')} of {played.checkpoint.path}, {actions}"])
     show_table(["", "mean", "95 % interval"], rows)
 
 

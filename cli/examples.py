@@ -75,6 +75,15 @@ def _examples() -> dict[str, Path]:
     raise UsageError("this installation has no examples", "install trainctl anew")
 
 
+def refuse_if_example(path: Path) -> None:
+    """Raise `UsageError`, with the command that copies it, if there is no such file and an example is called so."""
+    if path.exists() or path.name.removesuffix(".py") not in (examples := _examples()):
+        return
+    file = examples[path.name.removesuffix(".py")].name
+    hint = f"there is an example of this name: trainctl examples cp {path.stem}  &&  trainctl run {file}"
+    raise UsageError(f"there is no file {path}", hint)
+
+
 def _simple_first(example: tuple[str, str]) -> tuple[bool, bool, str]:
     """The one to begin with, those that need nothing more, and those that need an extra; by name."""
     name, title = example

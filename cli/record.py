@@ -10,6 +10,7 @@ import typer
 
 from .options import AsJson, CheckpointArgument, CheckpointOption, Device, one_path
 from .output import print_document, standard_output
+from .text import counted
 
 if TYPE_CHECKING:
     from ..core.engine.playing.filming import Film
@@ -70,7 +71,7 @@ def record(
     if as_json:
         print_document([_document(one) for one in films])
     else:
-        typer.echo(f"{len(films)} of {episodes} episodes are in {folder}")
+        typer.echo(f"{folder}: {len(films)} of {counted(episodes, 'episode')}")
 
 
 def _document(film: Film) -> dict[str, float | str]:

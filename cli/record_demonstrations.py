@@ -75,9 +75,9 @@ def _as_json(recording: Recording) -> dict[str, Any]:
 
 def _show(recording: Recording) -> None:
     from .console import show_lines
-    from .text import number
+    from .text import counted, number
 
     left_out = f", {recording.left_out:,} left out: no action somewhere in them" if recording.left_out else ""
     means = [f"mean {name:<12} {number(mean)}" for name, mean in recording.means.items()]
-    counted = f"{recording.episodes:,} episodes{left_out}, {recording.steps:,} steps, in {recording.path}"
-    show_lines([recording.dataset, counted, *means])
+    size = f"{counted(recording.episodes, 'episode')}{left_out}, {recording.steps:,} steps, in {recording.path}"
+    show_lines([recording.dataset, size, *means])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UsageError
+from .examples import refuse_if_example
 from .options import (
     AsJson,
     Device,
@@ -108,6 +109,7 @@ def run(
     Exit codes: 0 done, 1 failed, 2 bad experiment or usage, 5 the run directory is in use, 6 non-finite loss or
     gradient, 7 environments keep failing, 75 preempted and saved, 130 Ctrl-C and saved.
     """
+    refuse_if_example(experiment)
 
     def asked() -> RunOptions:
         from ..core.engine.adjustments import Adjustments

@@ -41,7 +41,12 @@ def _show(runs_dir: Path, found: list[RunSummary]) -> None:
     from .console import show_lines, show_table
 
     if not found:
-        show_lines([f"no runs in {runs_dir} yet", "  begin one: trainctl run experiments/cartpole_ppo.py"])
+        show_lines(
+            [
+                f"no runs in {runs_dir} yet",
+                "  begin one: trainctl examples cp cartpole_ppo  &&  trainctl run cartpole_ppo.py",
+            ]
+        )
         return
     show_table(_HEADER, [_row(run) for run in found])
 

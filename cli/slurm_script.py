@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -72,6 +73,11 @@ def slurm_script(
     """
     if not experiment.is_file():
         raise UsageError(f"there is no file {experiment}", "name the file with the function `experiment`")
+    if not _TIME.fullmatch(time):
+        raise UsageError(
+            f"--time {time} is no time as SLURM writes it",
+            "write hours:minutes:seconds, as 04:00:00, or 2-00:00:00 for days",
+        )
     name = name or f"{experiment.stem}-s{seed}"
     headers = {
         "job-name": name,
@@ -90,6 +96,10 @@ def slurm_script(
     command += ["--nproc", str(nproc), "--nnodes", "slurm", "--plain"]
     lines = [f"#SBATCH --{key}={value}" if value else f"#SBATCH --{key}" for key, value in headers.items()]
     typer.echo(SCRIPT.format(headers="\n".join(lines), command=shlex.join(command)), nl=False)
+
+
+_TIME = re.compile(r"\d+(:\d+(:\d+)?)?|\d+-\d+(:\d+(:\d+)?)?")
+"""Minutes, minutes:seconds, hours:minutes:seconds; days-hours, days-hours:minutes, days-hours:minutes:seconds."""
 
 
 def _headers(texts: list[str]) -> dict[str, str]:

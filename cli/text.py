@@ -18,6 +18,11 @@ def number(value: float) -> str:
     return f"{value:.4f}" if size < 1 else f"{value:.2f}" if size < 1000 else f"{value:,.0f}"
 
 
+def counted(count: int, what: str) -> str:
+    """1 episode · 1,200 episodes."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def duration(seconds: float) -> str:
     """0:05 · 12:05 · 3:12:05 · 2 d 03:12; "?" for a time that nobody knows."""
     if not math.isfinite(seconds):

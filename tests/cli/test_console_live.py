@@ -84,7 +84,9 @@ def test_the_first_of_two_workers_draws_and_keeps_what_it_says_in_its_log(tmp_pa
 def test_a_failure_stands_between_two_lines_and_its_commands_below_them(tmp_path: Path) -> None:
     words = ["run", str(TINY), "--name", "first", "--set", "breaks_at=64"]
     lines = in_a_terminal(80, tmp_path, *words).splitlines()
-    (top,) = (number for number, line in enumerate(lines) if line.startswith("error: ValueError: the teacher went home"))
+    (top,) = (
+        number for number, line in enumerate(lines) if line.startswith("error: ValueError: the teacher went home")
+    )
     assert lines[top - 1].startswith("trainctl ───")
     assert lines[-1] == f"  once it is mended  trainctl resume --checkpoint runs/first --experiment {TINY}"
 

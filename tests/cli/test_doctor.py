@@ -14,6 +14,14 @@ def test_every_finding_has_a_state_and_what_is_wrong_a_remedy(trainctl: Trainctl
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_no_place_for_runs(trainctl: Trainctl, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    said = trainctl("doctor", "--runs-dir", "taken", "--json")
+    assert said.code == 1
+    (disk,) = (finding for finding in said.document if finding["what"] == "disk")
+    assert (disk["state"], disk["found"]) == ("error", f"{tmp_path / 'taken'} is a file")
+
+
 def test_the_table_shows_each_finding(trainctl: Trainctl) -> None:
     out = trainctl("doctor").out
     assert all(what in out for what in ("torch", "file locks", "start method"))

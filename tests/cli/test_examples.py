@@ -36,6 +36,14 @@ def test_a_misspelt_example_is_answered_with_the_nearest(trainctl: Trainctl) -> 
     assert "cartpole_ppo" in said.err
 
 
+def test_to_run_what_is_only_an_example_is_answered_with_how_to_copy_it(trainctl: Trainctl) -> None:
+    for name in ("cartpole_ppo", "experiments/cartpole_ppo.py"):
+        said = trainctl("run", name)
+        assert said.code == 2
+        assert f"there is no file {name}" in said.err
+        assert "trainctl examples cp cartpole_ppo  &&  trainctl run cartpole_ppo.py" in said.err
+
+
 def test_the_list_begins_with_the_first_experiment_and_breaks_no_word(
     trainctl: Trainctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,3 +113,20 @@ def test_an_mp4_is_written_or_its_absence_explained(trainctl: Trainctl, tmp_path
     else:
         assert said.code == 2
         assert "pip install 'trainctl[video]'" in said.err
+
+
+@pytest.mark.usefixtures("lights")
+def test_where_nothing_can_be_written_no_episode_is_played(trainctl: Trainctl, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for words in (["record", "runs/first"], ["replay", "runs/first", "--episode", 0]):
+        said = trainctl(*words, "--output", "taken")
+        assert said.code == 2
+        assert "taken cannot be written: File exists\n  choose another place with --output" in said.err
+
+
+def test_an_environment_that_draws_nothing_is_refused_with_the_reason(trainctl: Trainctl, tmp_path: Path) -> None:
+    (tmp_path / "dark.py").write_text(EXPERIMENT.replace("def render", "def paint"))
+    assert trainctl("run", "dark.py", "--name", "dark", "--quiet").code == 0
+    said = trainctl("record", "runs/dark")
+    assert said.code == 2
+    assert "cannot be drawn: its render() raised NotImplementedError\n" in said.err

@@ -43,7 +43,13 @@ def test_a_run_and_one_of_its_checkpoints_are_both_accepted(trainctl: Trainctl, 
         ([], 2, "resume needs one run or checkpoint; none was given"),
         (["runs/first", "--checkpoint", "runs/first"], 2, "two were given"),
         (["--checkpoint", "runs/frist"], 3, "did you mean 'runs/first'?"),
-        (["--checkpoint", "runs/first/checkpoints/step-000000000001"], 3, "step-000000000001"),
+        (
+            ["--checkpoint", "runs/first/checkpoints/step-000000000001"],
+            3,
+            "there is no checkpoint runs/first/checkpoints/step-000000000001\n  of the 4 in runs/first/checkpoints the "
+            "nearest are: step-000000000032, step-000000000064, step-000000000096, step-000000000128",
+        ),
+        (["--checkpoint", "runs/first/logs"], 3, "there is no checkpoint runs/first/logs"),
     ],
 )
 def test_what_cannot_be_resumed(trainctl: Trainctl, finished: Path, words: list[str], code: int, expected: str) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import TINY, Trainctl
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,13 @@ export SLURM_STEP_NUM_NODES=1 SLURM_STEP_NUM_TASKS=1 SLURM_NODEID=0 SLURM_STEP_N
 exec "$@"
 """
 SCONTROL = '#!/bin/bash\necho "$@" >> "$QUEUE"\n'
+
+
+@pytest.mark.parametrize("time", ["4h", "04:00:00:00", "1-", "soon"])
+def test_a_time_that_slurm_would_not_take_is_refused_with_the_format(trainctl: Trainctl, time: str) -> None:
+    said = trainctl("slurm-script", TINY, "--time", time)
+    assert said.code == 2
+    assert f"--time {time} is no time as SLURM writes it\n  write hours:minutes:seconds" in said.err
 
 
 def test_the_batch_file_asks_for_what_was_asked_for(trainctl: Trainctl, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainctl.cli.text import bar, duration, number, size, sparkline
+from trainctl.cli.text import bar, counted, duration, number, size, sparkline
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_a_constant_lies_in_the_middle_and_what_is_no_number_is_left_out() -> No
 
 def test_bars_are_full_at_one_and_never_fuller() -> None:
     assert [bar(share, 4) for share in (-1, 0, 0.5, 1, 2)] == ["╌╌╌╌", "╌╌╌╌", "━━╌╌", "━━━━", "━━━━"]
+
+
+def test_one_thing_is_not_many() -> None:
+    assert [counted(0, "episode"), counted(1, "episode"), counted(1200, "step")] == [
+        "0 episodes",
+        "1 episode",
+        "1,200 steps",
+    ]

@@ -51,7 +51,7 @@ class Finding:
 
 def examine(runs_dir: Path) -> list[Finding]:
     """Look at everything. A lock is tried in `runs_dir`, or in the folder that it would be made in."""
-    place = next(folder for folder in (runs_dir.absolute(), *runs_dir.absolute().parents) if folder.is_dir())
+    place = next(folder for folder in (runs_dir.absolute(), *runs_dir.absolute().parents) if folder.exists())
     looks: list[Callable[[], Finding]] = [
         torch_build,
         cuda,
@@ -122,6 +122,8 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
 
 def disk(place: Path) -> Finding:
     """Room for checkpoints."""
+    if not place.is_dir():
+        return Finding("disk", ERROR, f"{place} is a file", "trainctl run --runs-dir DIR …")
     free = shutil.disk_usage(place).free
     if not os.access(place, os.W_OK):
         return Finding("disk", ERROR, f"{place} cannot be written", "trainctl run --runs-dir DIR …")

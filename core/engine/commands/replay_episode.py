@@ -19,7 +19,7 @@ from ..environments import Environments, Episode, Failure, build_environments
 from ..environments.serial import SerialEnvironments
 from ..environments.tracked import TrackedEnvironment
 from ..playing.filming import drawn, short, speed_of
-from ..reporting.film import framed, need, write_film
+from ..reporting.film import framed, make_folder, need, write_film
 from ..saving.checkpoint import Checkpoint, list_checkpoints
 from ..saving.checkpoint_manifest import examine
 from ..saving.from_checkpoint import load_run
@@ -144,6 +144,7 @@ def play_again(run: Path, episode: TrainingEpisode, path: Path) -> int:
     Raises `ExperimentError` where the environment cannot be drawn, or ends otherwise than it did.
     """
     need(path.suffix)
+    make_folder(path.parent)
     experiment = load_run(RunDirectory.of_checkpoint(run)).experiment
     source = environment_of_stage(experiment, episode.stage_index).source
     built = build_environments(source, range(1), 0, "replay", 0)
@@ -151,7 +152,6 @@ def play_again(run: Path, episode: TrainingEpisode, path: Path) -> int:
         assert isinstance(built, SerialEnvironments)
         (environment,) = built.environments
         frames = _frames(environment, episode)
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_film(path, frames, speed_of(environment))
     return len(frames)
 

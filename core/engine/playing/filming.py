@@ -17,7 +17,7 @@ from ...errors import ExperimentError, UsageError
 from ..environments import Episode, build_environments
 from ..environments.serial import SerialEnvironments
 from ..environments.tracked import TrackedEnvironment
-from ..reporting.film import framed, need, write_film
+from ..reporting.film import framed, make_folder, need, write_film
 from ..saving.from_checkpoint import TrainedModel
 from ..seeding import set_seed, untouched_global_random_state
 from .evaluation import MOST_ENVIRONMENTS
@@ -48,7 +48,7 @@ def film(
     suffix: ".gif" or ".mp4". Raises `ExperimentError` for environments that cannot draw themselves.
     """
     need(suffix)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     policy = policy_of(opened, deterministic, seed)
     with untouched_global_random_state():
         set_seed(seed)
@@ -124,7 +124,8 @@ def drawn(environment: TrackedEnvironment) -> np.ndarray:
         hint = (
             "it must support render_mode='rgb_array'; some need an extra, e.g. pip install 'gymnasium[classic-control]'"
         )
-        raise ExperimentError(f"the environment {environment.env} cannot be drawn: {error}", hint) from error
+        reason = str(error) or f"its render() raised {type(error).__name__}"
+        raise ExperimentError(f"the environment {environment.env} cannot be drawn: {reason}", hint) from error
     if not isinstance(image, np.ndarray) or image.ndim != 3:
         hint = "its render() must return an image (height, width, 3) with render_mode='rgb_array'"
         raise ExperimentError(f"the environment {environment.env} gave no image but {type(image).__name__}", hint)

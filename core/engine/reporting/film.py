@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +39,33 @@ def framed(image: np.ndarray, lines: Sequence[str], small: bool = False) -> Imag
     return canvas
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for films, if it is not there. Raises `UsageError` if nothing can be written in it."""
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write_film(path: Path, frames: Sequence[Image.Image], frames_per_second: float) -> None:
-    """Write frames, at least one, as what the file's name says: .gif or .mp4 (which needs the extra `video`)."""
-    if path.suffix == ".mp4":
-        _write_mp4(path, frames, frames_per_second)
-    else:
-        path.write_bytes(gif(frames, frames_per_second))
+    """Write frames, at least one, as what the file's name says: .gif or .mp4 (which needs the extra `video`).
+
+    Raises `UsageError` if the file cannot be written.
+    """
+    with _written(path):
+        if path.suffix == ".mp4":
+            _write_mp4(path, frames, frames_per_second)
+        else:
+            path.write_bytes(gif(frames, frames_per_second))
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path} cannot be written: {reason}", "choose another place with --output") from error
 
 
 def gif(frames: Sequence[Image.Image], frames_per_second: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..device import prepare
 from ..environments import build_environments
 from ..playing.evaluation import Summary, evaluate, summarize
 from ..playing.validation import validation_environment
-from .checkpoint import Checkpoint, newest_valid
+from .checkpoint import NAME, Checkpoint, list_checkpoints, newest_valid
 from .checkpoint_manifest import MANIFEST
 from .run_directory import RunDirectory
 
@@ -40,6 +41,8 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Warn) -> Checkp
     Raises CheckpointError for a damaged one, and for a run with nothing but damaged ones.
     """
     if path.resolve() not in (directory.path.resolve(), directory.checkpoints.resolve()):
+        if not ((path / MANIFEST).is_file() or (path.is_dir() and NAME.fullmatch(path.name))):
+            raise CheckpointError(f"there is no checkpoint {path}", _near(path, directory))
         return Checkpoint.open(path)
     checkpoint, damaged = newest_valid(directory.checkpoints)
     if checkpoint is not None:
@@ -51,6 +54,12 @@ def chosen_checkpoint(path: Path, directory: RunDirectory, warn: Warn) -> Checkp
             f"every checkpoint in {directory.checkpoints} is damaged:\n{reasons}", "train anew, under another --name"
         )
     return checkpoint
+
+
+def _near(path: Path, directory: RunDirectory) -> str:
+    names = [listed.name for listed in list_checkpoints(directory.checkpoints)]
+    near = sorted(difflib.get_close_matches(path.name, names, n=5, cutoff=0.0))
+    return f"of the {len(names)} in {directory.checkpoints} the nearest are: {', '.join(near) or 'none'}"
 
 
 class TrainedModel(NamedTuple):
