@@ -68,6 +68,7 @@ class Channel:
         self._asked, self._answered = Gate(PATIENCE), Gate(patience)
         # of the last two: an index of `WITHOUT_MESSAGE`, or `_IN_PIPE`
         self._requests, self._answers = (shared_array((2,), np.dtype(np.uint8)) for _ in range(2))
+        self._closed = shared_array((1,), np.dtype(bool))  # of pipes that another fork has as well nobody sees the end
         self._sent = self._heard = 0  # by this side: each process counts for itself
         self._parent = os.getpid()
 
@@ -94,7 +95,7 @@ class Channel:
 
     def asked(self) -> tuple[str, Any]:
         """The next request, however long it takes. Raises EOFError if the parent is gone, or closed the channel."""
-        if not self._asked.wait(lambda: os.getppid() != self._parent):
+        if not self._asked.wait(lambda: os.getppid() != self._parent) or self._closed[0]:
             raise EOFError
         request = self._requests[self._heard % 2]
         self._heard += 1
@@ -112,9 +113,9 @@ class Channel:
 
     def close(self) -> None:
         """The parent needs nothing more: `asked` raises EOFError."""
-        self.ours.close()
-        self._requests[:] = self._IN_PIPE
+        self._closed[0] = True
         self._asked.open()
+        self.ours.close()
 
 
 def shared_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import gymnasium
 import numpy as np
@@ -20,12 +21,16 @@ from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words
 from .spaces import action_layout, observation_layout
 
+SECONDS_TO_CLOSE = 5
+"""How long environments may take to close; who takes longer is killed."""
+
 
 class SharedStep:
     """One step of all environments, in memory that children share with their parent.
 
     * row: what `Environments.step` writes; actions: what it is given.
-    * stepping: for each environment, whether it is being stepped at this moment: so a dead child's guilt is known.
+    * stepping: for each environment, whether it (or its expert) is at work at this moment: so a dead child's guilt is
+      known.
     * episodes: for each environment, the number of its running episode.
     * expert_actions, has_expert_action: what the experts say.
     """
@@ -75,7 +80,7 @@ def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[C
         try:
             method, argument = channel.asked()
         except (EOFError, OSError):
-            os._exit(0)  # the parent closed it, or is gone
+            _end(share)  # the parent closed it, or is gone
         try:
             share = share or Share(memory, work)
             answer: Any = ("done", getattr(share, method)(argument))
@@ -83,7 +88,18 @@ def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[C
             answer = ("error", error)
         except Exception as error:
             answer = ("error", EnvironmentFailure(f"an environment failed: {in_words(error)}"))
-        channel.reply(*answer)
+        with contextlib.suppress(OSError):  # who closed the channel does not read it
+            channel.reply(*answer)
+
+
+def _end(share: Share | None) -> NoReturn:
+    """Close the environments, which may have started processes of their own, and end this process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SECONDS_TO_CLOSE)  # whatever hangs by then: this signal ends the process
+    for environment in share.environments if share else ():
+        with contextlib.suppress(Exception):  # nobody is left to be told
+            environment.close()
+    os._exit(0)
 
 
 class Share(SerialEnvironments):
@@ -158,6 +174,12 @@ class Share(SerialEnvironments):
         ends = super()._step_one(i, action, row)
         self.stepping[i] = False
         return ends
+
+    def _expert_action(self, i: int) -> np.ndarray | None:
+        self.stepping[i] = True
+        action = super()._expert_action(i)
+        self.stepping[i] = False
+        return action
 
     def _note_episodes(self) -> None:
         self.episodes[:] = [environment.episode for environment in self.environments]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import EnvironmentFailure
 from .channel import Channel, fork
-from .child import Share, SharedStep, Work, serve
+from .child import SECONDS_TO_CLOSE, Share, SharedStep, Work, serve
 
 
 class ChildLost(EnvironmentFailure):
@@ -43,7 +43,7 @@ class OwnShare:
         self._answers += [getattr(self._share, method)(argument) for method, argument in asked]
         return self._answers.pop(0)
 
-    def close(self) -> None:
+    def close(self, patience: float = SECONDS_TO_CLOSE) -> None:
         """Close the environments."""
         if self._share is not None:
             self._share.close()
@@ -64,6 +64,7 @@ class Child:
         siblings.append(self)
 
     def _start(self) -> None:
+        self.loss: ChildLost | None = None
         self.channel = Channel(self.patience)
         not_ours: list[Connection] = [child.channel.ours for child in self.siblings if child is not self]
         arguments = (self.channel, self.memory, self.work, [*not_ours, self.channel.ours])
@@ -74,7 +75,7 @@ class Child:
         weakref.finalize(self, _kill, self.process, os.getpid())
 
     def start_again(self) -> None:
-        """A new child in place of this one, whatever has become of it."""
+        """A new child in place of this one, which is lost."""
         self.close()
         self._start()
 
@@ -84,10 +85,12 @@ class Child:
             self.channel.ask(method, argument)
 
     def answer(self, patience: float = 0.0) -> Any:
-        """What was asked for first. Raises what the child raised, and `ChildLost`.
+        """What was asked for first. Raises what the child raised, and, until it is started again, `ChildLost`.
 
         patience: seconds that it may take beyond the timeout.
         """
+        if self.loss is not None:
+            raise self.loss
         late = time.monotonic() + self.timeout + patience
         try:
             answer = self.channel.answer(lambda: time.monotonic() > late or not self.process.is_alive())
@@ -102,17 +105,25 @@ class Child:
         return value
 
     def _lost(self) -> ChildLost:
+        """What became of the child, whose process has ended then: it writes nothing more into the shared memory."""
         if self.process.is_alive():
-            return ChildLost(self, f"it has not answered for {self.timeout:g} s: an environment hangs")
-        return ChildLost(self, f"its process died with exit code {self.process.exitcode}")
+            what = f"it has not answered for {self.timeout:g} s: an environment hangs"
+            self._end()
+        else:
+            what = f"its process died with exit code {self.process.exitcode}"
+        self.loss = ChildLost(self, what)
+        return self.loss
 
-    def close(self) -> None:
-        """End the child, whatever it is doing."""
+    def close(self, patience: float = SECONDS_TO_CLOSE) -> None:
+        """End the child, whatever it is doing; so many seconds later at the latest."""
         self.channel.close()
-        self.process.join(0.2)
+        self.process.join(patience)
         if self.process.is_alive():
-            self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
-            self.process.join()
+            self._end()
+
+    def _end(self) -> None:
+        self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
+        self.process.join()
 
 
 def _kill(process: ForkProcess, parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...tree import Tree, map_tree
 from ..device import cores
 from ..seeding import derived_seed
 from .channel import PATIENCE
-from .child import SharedStep, Work
+from .child import SECONDS_TO_CLOSE, SharedStep, Work
 from .children import Child, ChildLost, OwnShare
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .serial import ATTEMPTS, SerialEnvironments, cannot_begin, fail
@@ -62,14 +63,14 @@ class ProcessEnvironments(Environments):
         self.processes, self.takes_part = min(processes, len(indices) - takes_part), takes_part
         # a process that waits awake beside children on every core gets two of these onto one core
         patience = PATIENCE if self.processes * groups < cores() else 0.0
-        children: list[Child] = []
+        self._children: list[Child] = []
         self._shares: list[OwnShare | Child] = []
         for own in evenly_distributed_ranges(len(indices), self.processes + takes_part):
             part = slice(own.start, own.stop)
             work = Work(part, make, indices[part], seed, purpose)
             is_own = takes_part and own.start == 0  # first, so that it steps before the children are waited for
-            share = OwnShare(self._memory, work) if is_own else Child(self._memory, work, children, timeout, patience)
-            self._shares.append(share)
+            child = (self._memory, work, self._children, timeout, patience)
+            self._shares.append(OwnShare(self._memory, work) if is_own else Child(*child))
 
     @property
     def where(self) -> str:
@@ -163,7 +164,10 @@ class ProcessEnvironments(Environments):
             self.ask_experts()
         self._experts_asked = False
         for share in self._shares:
-            share.answer()
+            try:
+                share.answer()
+            except ChildLost:  # the step that follows replaces the child
+                self._memory.has_expert_action[share.work.part] = False
         for asked, history in zip(self._asked, self._histories, strict=True):
             asked.append(len(history))
         actions[:], available[:] = self._memory.expert_actions, self._memory.has_expert_action
@@ -197,5 +201,8 @@ class ProcessEnvironments(Environments):
         return [share.answer(patience) for share in self._shares]
 
     def close(self) -> None:
+        for child in self._children:
+            child.channel.close()  # so that all close their environments at the same time
+        until = time.monotonic() + SECONDS_TO_CLOSE
         for share in self._shares:
-            share.close()
+            share.close(max(0.0, until - time.monotonic()))

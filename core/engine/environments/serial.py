@@ -88,10 +88,13 @@ class SerialEnvironments(Environments):
         return self.environments[0].env.has_wrapper_attr("expert_action")
 
     def expert_actions(self, actions: np.ndarray, available: np.ndarray) -> None:
-        for i, environment in enumerate(self.environments):
-            action = environment.expert_action()
+        for i in range(self.num_envs):
+            action = self._expert_action(i)
             available[i] = action is not None
             actions[i] = 0 if action is None else action
+
+    def _expert_action(self, i: int) -> np.ndarray | None:
+        return self.environments[i].expert_action()
 
     def advance_scenes(self, observations: Tree) -> list[Episode]:
         cut_off = [environment.record({}) for environment in self.environments if environment.actions]

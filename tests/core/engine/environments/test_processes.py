@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.toys import CountingEnv, DictEnv, ExpertEnv, MeasuringEnv, SceneEnv
-from trainctl.core.engine.environments import Environments, Row, allocate, observation_layout
+from trainctl.core.engine.environments import Environments, Row, allocate, observation_layout, processes
 from trainctl.core.engine.environments.processes import ProcessEnvironments
 from trainctl.core.engine.environments.serial import SerialEnvironments
 from trainctl.core.engine.seeding import derived_seed
@@ -152,6 +153,70 @@ def test_a_child_that_dies_again_and_again_is_replaced_so_often_and_then_given_u
         with pytest.raises(EnvironmentFailure, match="failed 11 times in succession"):
             environments.step(np.array([0]), row)
     environments.close()
+
+
+class DyingExpert(Dying):
+    """The same when its expert is asked after the first step."""
+
+    def step(self, action: Any) -> Any:
+        return CountingEnv.step(self, action)
+
+    def expert_action(self) -> int:
+        if self.steps == 1 and any(self.lives.iterdir()):
+            next(self.lives.iterdir()).unlink()
+            os._exit(7)
+        return 1
+
+
+def test_an_expert_that_ends_its_process_costs_its_own_episode_and_one_answer_of_the_others(tmp_path: Path) -> None:
+    environments = ProcessEnvironments(partial(DyingExpert, tmp_path), range(2), 1, "test", 1)
+    observations, actions, available = np.zeros((2, 1), np.float32), np.zeros(2, np.int64), np.zeros(2, bool)
+    environments.reset(observations)
+    answered, ended = [], []
+    for step in range(3):
+        if step == 1:
+            (tmp_path / "one").touch()
+        environments.expert_actions(actions, available)
+        answered.append(available.tolist())
+        row = Row(np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool), observations)
+        ended.append([(end.environment, *end.failures) for end in environments.step(np.zeros(2, np.int64), row)])
+    assert answered == [[True, True], [False, False], [True, True]]
+    assert observations[:, 0].tolist() == [1, 3]
+    ((guilty, failure),) = ended.pop(1)
+    assert (guilty, failure.what) == (0, "its process died with exit code 7")
+    assert ended == [[], []]
+    environments.close()
+
+
+class Simulated(CountingEnv):
+    """Makes a file when it begins and takes it away when it is closed; then it may hang."""
+
+    def __init__(self, folder: Path, hangs: bool) -> None:
+        super().__init__()
+        self.file, self.hangs = folder / str(os.getpid()), hangs
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.file.touch()
+        return super().reset(seed=seed, options=options)
+
+    def close(self) -> None:
+        if self.file.exists():
+            self.file.unlink()
+            while self.hangs:
+                signal.pause()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_children_close_their_environments_and_one_that_hangs_there_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    if hangs:
+        monkeypatch.setattr(processes, "SECONDS_TO_CLOSE", 0.5)
+    environments = ProcessEnvironments(partial(Simulated, tmp_path, hangs), range(2), 1, "test", 2)
+    environments.reset(np.zeros((2, 1), np.float32))
+    assert len(list(tmp_path.iterdir())) == 2
+    environments.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 class SlowExpert(CountingEnv):
