@@ -140,7 +140,8 @@ def test_code_that_changes_no_setting_is_named_and_nothing_exact_is_promised_fro
     (folder / "small.py").write_text((folder / "small.py").read_text("utf-8") + "\nREWARD = 2\n", "utf-8")
     path = folder / "runs" / "first" / "checkpoints"
     edited = "small.py is not as it was when step-{:012} was written: not with the same bits"
-    for step, wish in ((1600, {"experiment": folder / "small.py"}), (1400, {})):  # then from the run's own copy
+    own = folder / "runs" / "first" / "experiment" / "small.py"
+    for step, wish in ((1600, {"experiment": folder / "small.py"}), (1400, {}), (1200, {"experiment": own})):
         warned: list[str] = []
         outcome = go_on(path / f"step-{step:012}", warned, **wish)
         assert warned == [edited.format(step)]

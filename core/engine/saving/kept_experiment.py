@@ -40,4 +40,4 @@ def _keep(data: Path, target: Path) -> None:
     if data.is_file() and data.stat().st_size <= COPIED_BYTES:
         shutil.copyfile(data, target)
     else:
-        target.symlink_to(data)
+        target.symlink_to(data.resolve())

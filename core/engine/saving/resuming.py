@@ -189,8 +189,10 @@ def _write(
     """From here on this is the run's experiment; what it was before stays beside it."""
     history = record.get("changes", [])
     if wish.experiment is not None:
-        directory.experiment.rename(directory.experiment.with_name(f"experiment.before-change-{len(history) + 1}"))
-        keep_experiment(loaded, directory.experiment)
+        new = directory.path / "experiment.new"  # beside the old one, which it may be made from
+        keep_experiment(loaded, new)
+        directory.experiment.rename(directory.path / f"experiment.before-change-{len(history) + 1}")
+        new.rename(directory.experiment)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     since = checkpoint.path.name if checkpoint else None
     entry = {"since": since, "from_stage": wish.from_stage, "changes": table(found)[1:]}
