@@ -97,9 +97,10 @@ def sweep(
         interval = pipeline.settings_of(pipeline.pipeline_stages[0]).metric_accumulate_interval
         made = Sweep(folder, declaration, space, interval)
         words = ["run", str(experiment), "--seed", str(seed), *set_words(fixed)]
+        words += ["--device", device] if device != "auto" else []
         told = [] if wandb is None else ["--wandb", wandb.value]
         with made.opened():
-            code = Sweeper(made, [*words, "--device", device, *told], _said).train(trials, jobs)
+            code = Sweeper(made, [*words, *told], _said).train(trials, jobs)
     _show(made, words, as_json)
     raise typer.Exit(code)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,15 +108,18 @@ def refuse_changes(found: Iterable[Change], ways_on: str, allowed: bool = False)
         raise ExperimentChangedError(text, ways_on)
 
 
-def ways_on(path: Path, experiment: Path, settings: Mapping[str, str], seed: int) -> str:
-    """What can be typed instead, if an experiment with these settings is not the one of a run or checkpoint."""
+def ways_on(path: Path, experiment: Path, settings: Mapping[str, str], seed: int, options: Sequence[str] = ()) -> str:
+    """What can be typed instead, if an experiment with these settings is not the one of a run or checkpoint.
+
+    options: others that `trainctl run` was given.
+    """
     again = [
         "trainctl",
         "run",
         str(experiment),
         *(word for key in settings for word in ("--set", f"{key}={settings[key]}")),
     ]
-    again += ["--seed", str(seed)] if seed else []
+    again += [*(["--seed", str(seed)] if seed else []), *options]
     return (
         f"go on with the experiment as it was:  {shlex.join(['trainctl', 'resume', '--checkpoint', str(path)])}\n"
         f"  start a new run from these weights:   {shlex.join([*again, '--init-from', str(path)])}"

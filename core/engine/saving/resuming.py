@@ -73,8 +73,20 @@ def check_same(directory: RunDirectory, loaded: LoadedExperiment, options: RunOp
     path, record = directory.path, directory.read_run()
     before = {"seed": record["seed"], **directory.read_json(directory.pipeline)}
     found = [*changes(before, {"seed": options.seed, **describe(loaded.experiment)}), *_other_options(record, options)]
-    ways = ways_on(path, options.experiment, options.settings, options.seed)
+    ways = ways_on(path, options.experiment, options.settings, options.seed, _given(options))
     refuse_changes(found, f"{ways}\n  start a new run:                      choose another --name")
+
+
+def _given(options: RunOptions) -> list[str]:
+    """The words of what else was said about a training, and of where it is to be."""
+    flags = [f"--{name}" for name in ("deterministic", "compile", "bfloat16") if getattr(options, name)]
+    stage = options.adjustments.first_stage or ""
+    named = [
+        ("--device", options.device, "auto"),
+        ("--from-stage", stage, ""),
+        ("--runs-dir", str(options.runs_dir), "runs"),
+    ]
+    return [*flags, *(word for name, value, usual in named if value != usual for word in (name, value))]
 
 
 def _other_options(record: Mapping[str, Any], options: RunOptions) -> Iterator[Change]:
