@@ -83,7 +83,7 @@ def _way_on(error: Exception, directory: Path | None, experiment: Path | None) -
     newest, _ = newest_valid(directory / "checkpoints")
     last = newest.path if newest else "none, so it would begin anew"
     lines = [("run", directory), ("last checkpoint", last), _command_after(error, directory, experiment)]
-    return [f"  {label:19}{text}" for label, text in lines]
+    return [f"  {label:17}{text}" for label, text in lines]
 
 
 def _command_after(error: Exception, run: Path, experiment: Path | None) -> tuple[str, str]:
@@ -92,7 +92,7 @@ def _command_after(error: Exception, run: Path, experiment: Path | None) -> tupl
     if isinstance(error, NonFiniteError):
         return "go on with", f"{resume} --set NAME=VALUE --allow-changes"
     if isinstance(error, (ExperimentError, EnvironmentFailure)) or _is_users(error):
-        return "once it is mended", f"{resume} --experiment {shlex.quote(str(experiment or 'FILE'))}"
+        return "once mended", f"{resume} --experiment {shlex.quote(str(experiment or 'FILE'))}"
     return "go on with", resume
 
 

@@ -88,7 +88,7 @@ def test_a_failure_stands_between_two_lines_and_its_commands_below_them(tmp_path
         number for number, line in enumerate(lines) if line.startswith("error: ValueError: the teacher went home")
     )
     assert lines[top - 1].startswith("trainctl ───")
-    assert lines[-1] == f"  once it is mended  trainctl resume --checkpoint runs/first --experiment {TINY}"
+    assert lines[-1] == f"  once mended      trainctl resume --checkpoint runs/first --experiment {TINY}"
 
 
 def test_plain_is_plain_on_a_terminal_as_well(tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trainctl: Trai
 @pytest.mark.parametrize(
     ("error", "command"),
     [
-        (NonFiniteError("nan"), "go on with         trainctl resume --checkpoint {} --set NAME=VALUE --allow-changes"),
-        (EnvironmentFailure("it hangs"), "once it is mended  trainctl resume --checkpoint {} --experiment exp.py"),
-        (WorkerLostError("it was killed"), "go on with         trainctl resume --checkpoint {}"),
+        (NonFiniteError("nan"), "go on with       trainctl resume --checkpoint {} --set NAME=VALUE --allow-changes"),
+        (EnvironmentFailure("it hangs"), "once mended      trainctl resume --checkpoint {} --experiment exp.py"),
+        (WorkerLostError("it was killed"), "go on with       trainctl resume --checkpoint {}"),
     ],
 )
 def test_the_way_on_from_a_failure_is_one_that_does_not_only_repeat_it(
@@ -84,6 +84,6 @@ def test_the_way_on_from_a_failure_is_one_that_does_not_only_repeat_it(
     with pytest.raises(type(error)) as raised:
         train(begin, ONE_PROCESS, True, True, False, Path("exp.py"))
     assert raised.value.__notes__[-2:] == [
-        "  last checkpoint    none, so it would begin anew",
+        "  last checkpoint  none, so it would begin anew",
         f"  {command.format(tmp_path)}",
     ]

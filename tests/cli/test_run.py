@@ -142,7 +142,7 @@ def test_a_failure_names_the_users_line_the_last_checkpoint_and_the_command_that
     assert complaint.startswith("error: ValueError: the teacher went home\n  --> ")
     assert 'raise ValueError("the teacher went home")' in complaint
     assert "checkpoints/step-000000000032" in complaint
-    assert f"  once it is mended  trainctl resume --checkpoint runs/first --experiment {TINY}" in complaint
+    assert f"  once mended      trainctl resume --checkpoint runs/first --experiment {TINY}" in complaint
 
 
 @pytest.mark.parametrize("where", ["first", "last", "variable"])
