@@ -50,7 +50,10 @@ def test_each_seed_is_a_run_of_its_own_and_finished_ones_are_not_repeated(trainc
 
 
 @pytest.mark.usefixtures("trainctl_is_found")
-def test_a_seed_that_fails_gives_its_exit_code_and_the_others_are_trained(trainctl: Trainctl, tmp_path: Path) -> None:
+def test_a_seed_that_fails_gives_its_exit_code_and_the_others_are_trained(
+    trainctl: Trainctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["trainctl", "run", "picky.py", "--seeds", "0-1"])
     (tmp_path / "picky.py").write_text(
         TINY.read_text().replace(
             "return Experiment(", "assert not os.path.exists('runs/picky-s0')\n    return Experiment("
@@ -64,7 +67,7 @@ def test_a_seed_that_fails_gives_its_exit_code_and_the_others_are_trained(trainc
     assert "seed 1: begins in runs/picky-s1" in lines
     assert re.fullmatch(r"seed 1: failed, exit code 2, \d+:\d\d, no run was made", lines[-4])
     assert lines[-2] == "1 of 2 seeds are finished"
-    assert lines[-1].startswith("  go on       trainctl ")
+    assert lines[-1] == "  go on       trainctl run picky.py --seeds 0-1"
 
 
 def test_the_news_of_a_seed_are_its_last_interval(finished: Path) -> None:
