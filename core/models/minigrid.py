@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..tree import Tree, flatten
 from .composed import EncoderActorCritic
 from .layers import HiddenLayers, orthogonal
+from .lookup import looked_up
 from .vectors import VectorEncoder, leaf_spaces, refuse_space
 
 OBJECTS, COLOURS, STATES = 16, 8, 8
@@ -112,7 +112,7 @@ class CellEncoder(nn.Module):
         """Embeddings (T, B, height · width, cell_size)."""
         known = torch.minimum(grids.flatten(2, 3), self.last)
         combinations = (known * self.strides).sum(dim=-1)
-        return F.embedding(combinations, (self.objects + self.colours + self.states).flatten(0, 2))
+        return looked_up((self.objects + self.colours + self.states).flatten(0, 2), combinations)
 
 
 class MissionEncoder(nn.Module):
@@ -123,6 +123,8 @@ class MissionEncoder(nn.Module):
     that a cell can tell whether it is what the mission speaks of.
     """
 
+    is_word: Tensor
+
     def __init__(self, space: spaces.Box, cell_size: int, size: int = 32) -> None:
         super().__init__()
         if not np.issubdtype(space.dtype, np.integer) or len(space.shape) != 1 or space.high.max() > LARGEST_TOKEN:
@@ -130,13 +132,15 @@ class MissionEncoder(nn.Module):
             raise refuse_space("MiniGridActorCritic", "mission", space, advice)
         self.size = size
         self.embedding = nn.Embedding(int(space.high.max()) + 1, size, padding_idx=0)
+        is_word = torch.arange(self.embedding.num_embeddings)[:, None] > 0
+        self.register_buffer("is_word", is_word.float(), persistent=False)
         self.modulation = orthogonal(nn.Linear(size, 2 * cell_size), gain=1.0)
 
     def forward(self, missions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """The words' mean (T, B, size), and the cells in the shape they had."""
         # not embedding_bag, which takes five times as long for so few words; the embedding of padding is zero
         count = (missions > 0).sum(dim=-1, keepdim=True).clamp(min=1)
-        words = self.embedding(missions).sum(dim=-2) / count
+        words = looked_up(self.embedding.weight * self.is_word, missions).sum(dim=-2) / count
         scale, shift = self.modulation(words).unsqueeze(-2).chunk(2, dim=-1)
         return words, torch.relu(cells + cells * scale + shift)
 

@@ -165,7 +165,7 @@ class Learner:
         return self._gradients
 
     def _graph_step(self, settings: ResolvedSettings) -> GraphStep | None:
-        if self.workers.world_size == 1 and isinstance(self._steps, WholeAdamSteps):
+        if self.workers.world_size == 1 and isinstance(self._steps, WholeAdamSteps) and self._steps.same_counts:
             return GraphStep(self._steps, settings, lambda number: self._look.is_bad(number))
         return None
 
