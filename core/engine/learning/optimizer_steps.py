@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any
 
 import torch
-from torch import optim
+from torch import Tensor, optim
 
 from .weights import Weights, pieces
 
@@ -25,7 +26,7 @@ class WholeAdamSteps(OptimizerSteps):
     """Adam and AdamW on one vector: for a network of a dozen small tensors a fifth of the time.
 
     The moments of each parameter, which the optimizer saves and loads, become views of one vector each. A step that
-    leaves a parameter out is made by the optimizer itself, and so is every step while their counts of steps differ.
+    leaves a parameter out goes from piece to piece, and so does every step while their counts of steps differ.
     """
 
     def __init__(self, optimizer: optim.Optimizer, weights: Weights) -> None:
@@ -33,6 +34,9 @@ class WholeAdamSteps(OptimizerSteps):
         (self.vector,), (self.gradient,) = weights.vectors, weights.gradients
         self.moments = {name: torch.zeros_like(self.vector) for name in ("exp_avg", "exp_avg_sq")}
         self.counts = self.vector.new_zeros(len(weights.parameters), dtype=torch.float32)
+        vectors = {"weights": self.vector, "gradient": self.gradient, **self.moments}
+        self._pieces = {name: pieces(vector, weights.parameters) for name, vector in vectors.items()}
+        self._pieces["step"] = list(self.counts.unbind())
         self._take_over(optimizer.state)
         self._look_at_counts()
 
@@ -46,38 +50,42 @@ class WholeAdamSteps(OptimizerSteps):
         return bool(group["fused"]) and plain and len(weights.vectors) == 1
 
     def _take_over(self, state: Any) -> None:
-        parameters = self.weights.parameters
-        views = {name: pieces(vector, parameters) for name, vector in self.moments.items()}
-        views["step"] = list(self.counts.unbind())
-        for i, parameter in enumerate(parameters):
-            for name, own in views.items():
+        for i, parameter in enumerate(self.weights.parameters):
+            for name in ("exp_avg", "exp_avg_sq", "step"):
+                own = self._pieces[name][i]
                 if name in state[parameter]:
-                    own[i].copy_(state[parameter][name])
-                state[parameter][name] = own[i]
+                    own.copy_(state[parameter][name])
+                state[parameter][name] = own
 
     def _look_at_counts(self) -> None:
         self.same_counts = bool((self.counts == self.counts[0]).all())
 
     def step(self) -> None:
-        if not (self.same_counts and self.weights.all_used):
-            super().step()
-            self._look_at_counts()
+        if self.same_counts and self.weights.all_used:
+            self.counts.add_(1)
+            mean, square = self.moments.values()
+            self._descend([self.vector], [self.gradient], [mean], [square], [self.counts[0]])
             return
+        used = [parameter.grad is not None for parameter in self.weights.parameters]
+        weights, gradient, means, squares, counts = (list(compress(own, used)) for own in self._pieces.values())
+        torch._foreach_add_(counts, 1)
+        self._descend(weights, gradient, means, squares, counts)
+        self._look_at_counts()
+
+    def _descend(
+        self,
+        weights: list[Tensor],
+        gradient: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+        counts: list[Tensor],
+    ) -> None:
+        """One step of these; counts: of their steps, this one included."""
         group = self.optimizer.param_groups[0]
         step = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
         first, second = group["betas"]
-        step(
-            [self.vector],
-            [self.gradient],
-            [self.moments["exp_avg"]],
-            [self.moments["exp_avg_sq"]],
-            [],
-            [self.counts.add_(1)[0]],
-            amsgrad=False,
-            beta1=first,
-            beta2=second,
-            **{name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")},
-        )
+        rates = {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}
+        step(weights, gradient, means, squares, [], counts, amsgrad=False, beta1=first, beta2=second, **rates)
 
 
 def steps_of(optimizer: optim.Optimizer, weights: Weights) -> OptimizerSteps:

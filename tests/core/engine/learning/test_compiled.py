@@ -214,6 +214,24 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
         )
 
 
+def test_after_a_stage_that_left_parameters_out_gradients_are_compiled_and_steps_made_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled, ran = CompiledGradients._run, []
+
+    def run(self: CompiledGradients, *given: Any) -> list[Tensor]:
+        ran.append(self.losses[0].name)
+        return compiled(self, *given)
+
+    monkeypatch.setattr(CompiledGradients, "_run", run)
+    learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
+    learner.compile(print, print)
+    rollout, settings = filled_rollout(), resolved(update_repeats=1, num_mini_batch=2)
+    for index, (name, loss) in enumerate((("imitation", PolicyOnly()), ("ppo", PPO()))):
+        learner.update(rollout, [WeightedLoss(name, 1.0, loss)], settings, index, 0)
+    assert ran == ["imitation", "imitation", "ppo", "ppo"]
+
+
 def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_says_what_is_wrong() -> None:
     learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
     learner.compile(print, print)
