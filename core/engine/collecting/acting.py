@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...batch import Memory
-from ...distributions import as_action_distribution
+from ...distributions import Categorical, as_action_distribution
 from ...models.mlp import MLPActorCritic
 from ...models.numpy_policy import NumpyPolicy
 from ...tree import Tree, leaves
@@ -46,9 +46,9 @@ class Actor:
         distribution, memory = self.policy(observations, memory, masks)
         return as_action_distribution(distribution).sample(noise), memory
 
-    def evaluated(self) -> tuple[Tensor, Tensor] | None:
-        """Values (T, N) of this rollout, and log-probabilities of the actions that this actor chose; None: still to be
-        computed."""
+    def evaluated(self, actions: Tensor, are_own: bool) -> tuple[Tensor, Tensor] | None:
+        """Values (T, N) of this rollout, and log-probabilities of the actions (T, N, …) that were executed, which this
+        actor chose itself or not; None: still to be computed."""
         return None
 
     def _without_values(self, observations: Any, memory: Memory, masks: Tensor) -> tuple[Any, Memory]:
@@ -73,7 +73,9 @@ class RecordedActor(Actor):
         self._repeat: Repeat | None = None
         self._is_recorded = False
         self._state = [*model.parameters(), *model.buffers()]
-        self._evaluated: list[tuple[Tensor, Tensor]] = []  # of the steps so far: values, log-probabilities
+        # of the steps so far: values, and logits or log-probabilities
+        self._evaluated: list[tuple[Tensor, Tensor]] = []
+        self._gives_logits = False
 
     def begin(self, noise: np.ndarray, device: torch.device) -> None:
         super().begin(noise, device)
@@ -85,22 +87,27 @@ class RecordedActor(Actor):
             self._record(lambda: self._outputs(observations, memory, masks, noise), seen)
         if self._repeat is None:
             return super().compute(observations, memory, masks, noise)
-        actions, values, log_probs, *after = self._repeat(*self._state, *seen)
-        self._evaluated.append((values, log_probs))
+        actions, values, of_actions, *after = self._repeat(*self._state, *seen)
+        self._evaluated.append((values, of_actions))
         return actions, after[0] if after else None
 
-    def evaluated(self) -> tuple[Tensor, Tensor] | None:
-        if not self._evaluated:
+    def evaluated(self, actions: Tensor, are_own: bool) -> tuple[Tensor, Tensor] | None:
+        if not (self._evaluated and (are_own or self._gives_logits)):
             return None
-        values, log_probs = zip(*self._evaluated, strict=True)
-        return torch.cat(values), torch.cat(log_probs)
+        values, of_actions = (torch.cat(steps) for steps in zip(*self._evaluated, strict=True))
+        return values, Categorical(of_actions).log_prob(actions) if self._gives_logits else of_actions
 
     def _outputs(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
-        """The actions, the values, the log-probabilities; for a model with memory also the memory after them."""
+        """The actions; the values; logits where there are some, else the log-probabilities of the actions; for a model
+        with memory also the memory after them."""
         distribution, values, after = self.model(observations, memory, masks)
-        actions = as_action_distribution(distribution).sample(noise)
-        evaluated = [values, as_action_distribution(distribution).log_prob(actions)]
-        return [actions, *evaluated, *([] if memory is None else [after])]
+        distribution = as_action_distribution(distribution)
+        actions = distribution.sample(noise)
+        if isinstance(distribution, Categorical):
+            self._gives_logits, of_actions = True, distribution.logits
+        else:
+            of_actions = distribution.log_prob(actions)
+        return [actions, values, of_actions, *([] if memory is None else [after])]
 
     def _record(self, outputs: Callable[[], list[Tensor]], seen: list[Tensor]) -> None:
         self._is_recorded = True

@@ -275,13 +275,13 @@ class RolloutCollector:
         self.masks = rollout.host_masks[-1].copy()
 
     def _evaluate(self, rollout: Rollout, finals: list[FinalObservation]) -> None:
-        fill_in_values(rollout, self.model, self.memory, finals, self._known())
+        fill_in_values(rollout, self.model, self.memory, finals, self._known(rollout.fields["actions"]))
 
-    def _known(self) -> tuple[Tensor, Tensor] | None:
+    def _known(self, actions: Tensor) -> tuple[Tensor, Tensor] | None:
         """What the actors have found while acting; an expert's actions are not theirs."""
-        found = [] if self._needs_expert else [group.actor.evaluated() for group in self.groups]
+        found = [group.actor.evaluated(actions[:, group.part], not self._needs_expert) for group in self.groups]
         own = [one for one in found if one is not None]
-        if not own or len(own) < len(found):
+        if len(own) < len(found):
             return None
         values, log_probs = zip(*own, strict=True)
         return torch.cat(values, dim=1), torch.cat(log_probs, dim=1)

@@ -75,20 +75,28 @@ def test_a_recorded_actor_takes_the_same_actions(model: Any, space: Any, action:
         (CNNActorCritic, IMAGE, CHOICE),
     ],
 )
-def test_a_recorded_actor_evaluates_its_actions(make: Any, space: Any, action: Any) -> None:
+def test_a_recorded_actor_evaluates_its_actions_and_choices_of_others_as_well(
+    make: Any, space: Any, action: Any
+) -> None:
     torch.manual_seed(0)
     model = make(space, action)
     rollout, noise = rollout_in(space, action)
     actor = actor_of(model, ENVIRONMENTS, CPU)
-    assert actor.evaluated() is None
+    assert actor.evaluated(torch.zeros(0), are_own=True) is None
     for _ in range(2):
         found = acted(actor, model, rollout, noise)
-        evaluated = actor.evaluated()
+        actions = torch.tensor(found[::2])
+        evaluated = actor.evaluated(actions, are_own=True)
         assert evaluated is not None
         observations, masks = rollout.observations[:STEPS], rollout.masks[:STEPS]
         distribution, values, _ = model(observations, model.initial_memory(ENVIRONMENTS), masks)
         torch.testing.assert_close(evaluated[0], values)
-        torch.testing.assert_close(evaluated[1], distribution.log_prob(torch.tensor(found[::2])))
+        torch.testing.assert_close(evaluated[1], distribution.log_prob(actions))
+        experts = torch.zeros_like(actions)
+        evaluated = actor.evaluated(experts, are_own=False)
+        assert (evaluated is None) is (action is FORCE)
+        if evaluated is not None:
+            torch.testing.assert_close(evaluated[1], distribution.log_prob(experts))
 
 
 def test_an_actor_that_is_not_recorded_leaves_the_values_to_one_batch() -> None:
@@ -97,7 +105,7 @@ def test_an_actor_that_is_not_recorded_leaves_the_values_to_one_batch() -> None:
     with torch.inference_mode():
         plain.begin(noise, CPU)
         plain.act(rollout.columns(EVERYTHING), 0, None)
-    assert plain.evaluated() is None
+    assert plain.evaluated(torch.zeros(0), are_own=True) is None
 
 
 class Own(nn.Module):
