@@ -141,15 +141,11 @@ def run(
         _refuse_beside_seeds({"--seed": seed is not None, "--profile": profile, "--nnodes": nnodes != "1"})
         words = ["run", str(experiment), *(f"--set={text}" for text in settings), "--runs-dir", str(runs_dir)]
         words += ["--device", device, "--nproc", str(nproc), "--max-restarts", str(max_restarts)]
-        words += ["--deterministic"] if deterministic else []
-        words += ["--compile"] if compiled else []
-        words += ["--bfloat16"] if bfloat16 else []
-        words += ["--keep", str(keep)] if keep is not None else []
-        words += ["--wandb", wandb.value] if wandb is not None else []
-        words += ["--histograms"] if histograms else []
-        words += ["--films"] if films else []
-        words += ["--init-from", str(init_from)] if init_from is not None else []
-        words += ["--from-stage", from_stage] if from_stage is not None else []
+        flags = {"deterministic": deterministic, "compile": compiled, "bfloat16": bfloat16}
+        flags |= {"histograms": histograms, "films": films}
+        words += [f"--{name}" for name, is_given in flags.items() if is_given]
+        values = {"keep": keep, "wandb": wandb and wandb.value, "init-from": init_from, "from-stage": from_stage}
+        words += [f"--{name}={value}" for name, value in values.items() if value is not None]
         train_seeds(words, asked, name or experiment.stem, runs_dir, seeds, jobs or 1, quiet, as_json)
     if jobs is not None:
         raise UsageError("--jobs says how many of the --seeds train at a time; there are no --seeds", _SEEDS)

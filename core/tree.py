@@ -49,12 +49,12 @@ def unflatten(flat: dict[str, Any]) -> Tree:
     return tree
 
 
-def in_words(tree: Tree) -> str:
+def made_of(tree: Tree) -> str:
     """What it is made of, for a message: "float32 (4,)", "{image: uint8 (7, 7, 3), direction: 3}", "(None, {})"."""
     if isinstance(tree, Mapping):
-        return f"{{{', '.join(f'{key}: {in_words(part)}' for key, part in tree.items())}}}"
+        return f"{{{', '.join(f'{key}: {made_of(part)}' for key, part in tree.items())}}}"
     if isinstance(tree, (tuple, list)):
-        return f"({', '.join(map(in_words, tree))})"
+        return f"({', '.join(map(made_of, tree))})"
     if hasattr(tree, "shape") and hasattr(tree, "dtype"):
         return f"{tree.dtype} {tuple(tree.shape)}".removeprefix("torch.")
     return shown(tree)

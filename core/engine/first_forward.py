@@ -14,7 +14,7 @@ from ..batch import Memory
 from ..distributions import ActionDistribution, as_action_distribution, number_of_parameters
 from ..errors import ExperimentError, Fault, written
 from ..model import ActorCriticOutput
-from ..tree import Tree, in_words, map_tree
+from ..tree import Tree, made_of, map_tree
 from .environments import action_layout, allocate, observation_layout
 from .seeding import untouched_global_random_state
 
@@ -56,18 +56,18 @@ def _fault(model: nn.Module, given: tuple[Tree, Memory, Tensor], space: gymnasiu
         output = model(*given)
     except Exception as error:
         names = ("observations", "memory", "masks")
-        seen = ", ".join(f"{name} {in_words(one)}" for name, one in zip(names, given, strict=True))
+        seen = ", ".join(f"{name} {made_of(one)}" for name, one in zip(names, given, strict=True))
         error.add_note(f"  forward of {type(model).__name__} was given {seen}")
         raise
     if not isinstance(output, ActorCriticOutput):
-        return f"gave {in_words(output)}, not an ActorCriticOutput"
+        return f"gave {made_of(output)}, not an ActorCriticOutput"
     distribution, values, memory = output
     if not isinstance(distribution, (ActionDistribution, torch.distributions.Distribution)):
-        return f"gave {in_words(distribution)} as distribution, not one of trainctl.models or torch.distributions"
+        return f"gave {made_of(distribution)} as distribution, not one of trainctl.models or torch.distributions"
     if _shape(values) != _SHAPE:
-        return f"gave values {in_words(values)}, not {_SHAPE}"
+        return f"gave values {made_of(values)}, not {_SHAPE}"
     if _shape(memory) != _shape(given[1]):
-        return f"gave memory {in_words(memory)}, where initial_memory gives {in_words(given[1])}"
+        return f"gave memory {made_of(memory)}, where initial_memory gives {made_of(given[1])}"
     logits = getattr(distribution, "logits", None)
     if isinstance(space, gymnasium.spaces.Discrete) and logits is not None and logits.shape[-1] != space.n:
         return f"gave {logits.shape[-1]} logits for {space}"
@@ -77,10 +77,10 @@ def _fault(model: nn.Module, given: tuple[Tree, Memory, Tensor], space: gymnasiu
 def _fault_of_actions(distribution: ActionDistribution, device: torch.device, space: gymnasium.Space[Any]) -> str:
     actions = distribution.sample(torch.zeros(*_SHAPE, number_of_parameters(space), device=device))
     if _shape(actions) != (wanted := (*_SHAPE, *action_layout(space).shape)):
-        return f"gave a distribution over actions {in_words(actions)}, not {wanted}, for {space}"
+        return f"gave a distribution over actions {made_of(actions)}, not {wanted}, for {space}"
     if _shape(log_probs := distribution.log_prob(actions)) != _SHAPE:
         return (
-            f"gave log-probabilities {in_words(log_probs)}, not {_SHAPE}: torch.distributions.Independent adds them up"
+            f"gave log-probabilities {made_of(log_probs)}, not {_SHAPE}: torch.distributions.Independent adds them up"
         )
     return ""
 

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from ...errors import ExperimentError, Fault, shown, written
-from ...tree import Tree, in_words
+from ...tree import Tree, made_of
 from .spaces import observation_layout
 
 
@@ -37,7 +37,7 @@ def first_reset(env: gymnasium.Env[Any, Any], seed: int) -> tuple[Any, dict[str,
     answer: Any = env.reset(seed=seed)
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
         raise _error(
-            env, "reset", f"reset() of {env} gave {in_words(answer)}", "return observation, info (a dictionary)"
+            env, "reset", f"reset() of {env} gave {made_of(answer)}", "return observation, info (a dictionary)"
         )
     _look_at_observation(env, "reset", answer[0])
     return answer
@@ -50,13 +50,13 @@ def first_step(env: gymnasium.Env[Any, Any], action: Any) -> Any:
         hint = "return observation, reward, terminated, truncated, info (a dictionary)"
         if isinstance(answer, tuple) and len(answer) == 4:
             hint += "; gym's old `done` is terminated where the episode is over, truncated where time is"
-        raise _error(env, "step", f"step() of {env} gave {in_words(answer)}", hint)
+        raise _error(env, "step", f"step() of {env} gave {made_of(answer)}", hint)
     observation, reward, terminated, truncated, _ = answer
     _look_at_observation(env, "step", observation)
     for name, value in (("reward", reward), ("terminated", terminated), ("truncated", truncated)):
         if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
             hint = "a reward is one number, terminated and truncated are True or False"
-            raise _error(env, "step", f"step() of {env} gave {in_words(value)} as {name}", hint)
+            raise _error(env, "step", f"step() of {env} gave {made_of(value)} as {name}", hint)
     return answer
 
 
@@ -70,7 +70,7 @@ def _complaints(layout: Tree, observation: Any, name: str) -> Iterator[str]:
     """How its keys, shape and kind of numbers differ from what the space says. Values are not looked at."""
     if isinstance(layout, dict):
         if not isinstance(observation, Mapping):
-            yield f"{name} is {in_words(observation)}, not a dictionary of {', '.join(layout)}"
+            yield f"{name} is {made_of(observation)}, not a dictionary of {', '.join(layout)}"
             return
         for key, part in layout.items():
             if key in observation:
@@ -84,7 +84,7 @@ def _complaints(layout: Tree, observation: Any, name: str) -> Iterator[str]:
         array = np.empty((), object)
     is_exact = layout.dtype.kind != "f" and array.dtype.kind not in "biu"
     if array.shape != layout.shape or array.dtype.kind not in "biuf" or is_exact:
-        yield f"{name} is {in_words(observation)}, not {in_words(layout)}"
+        yield f"{name} is {made_of(observation)}, not {made_of(layout)}"
 
 
 def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
