@@ -12,6 +12,7 @@ from ..description import describe
 from ..errors import TrainctlError
 from ..experiment_file import LoadedExperiment
 from .early_stopping import StageCriterion
+from .learning.compiler import Compiler
 from .learning.non_finite import FailedUpdate, write_dump
 from .learning.precision import is_slow_in_bfloat16, learn_in_bfloat16
 from .options import Outcome
@@ -113,8 +114,9 @@ def compute_as(
         if is_slow_in_bfloat16(trainer.device):
             warn("--bfloat16 makes learning slower here: this processor can only imitate it")
     if record.get("compile"):
-        trainer.learner.compile(note, warn)
-        trainer.collector.compile()
+        compiler = Compiler(note, warn)
+        trainer.learner.compile(compiler)
+        trainer.collector.compile(compiler)
 
 
 def _resources(trainer: Trainer) -> str:

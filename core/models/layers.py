@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ExperimentError, did_you_mean
+from .compiling import is_compiling
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 Result = TypeVar("Result")
@@ -19,7 +20,7 @@ Result = TypeVar("Result")
 
 def tanh(features: Tensor) -> Tensor:
     """The hyperbolic tangent. Compiled, it is computed in a way that takes a third of the time on a CPU."""
-    return 2 * torch.sigmoid(2 * features) - 1 if torch.compiler.is_compiling() else torch.tanh(features)
+    return 2 * torch.sigmoid(2 * features) - 1 if is_compiling() else torch.tanh(features)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .compiling import is_compiling
+
 
 def added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
     """The gradient of a table (rows, n) from that of its looked up rows (…, n)."""
@@ -42,7 +44,7 @@ class Lookup(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (indices,) = ctx.saved_tensors
-        added = _in_a_graph if torch.compiler.is_compiling() else added_rows
+        added = _in_a_graph if is_compiling() else added_rows
         return added(gradient, indices, ctx.rows), None
 
 

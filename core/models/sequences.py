@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .compiling import ON_A_CPU, is_compiling
 from .recurrence import gru, gru_gradient, lstm, lstm_gradient, one_by_one
-
-ON_A_CPU: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-"""Options of torch's compiler for a CPU: torch's own random numbers, operations called from C++, tanh of vectors."""
 
 
 class Recurrence:
@@ -35,7 +33,7 @@ class Recurrence:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...]
-        found = self._operation(*inputs) if torch.compiler.is_compiling() else self._one_by_one(*inputs)
+        found = self._operation(*inputs) if is_compiling() else self._one_by_one(*inputs)
         return found
 
     def _compiled(self, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ...batch import Memory
 from ...distributions import Categorical, as_action_distribution
 from ...models.mlp import MLPActorCritic
 from ...models.numpy_policy import NumpyPolicy
-from ...tree import Tree, leaves
+from ...tree import Tree, flatten, unflatten
+from ..learning.compiler import ACTING, Compiler, in_one_graph
 from ..learning.recorded import repeats_itself
 from ..learning.tape import NotRepeatable, Repeat, record
 from ..seeding import untouched_global_random_state
 from .rollout import Columns
-
-AS_EVER: AbstractContextManager[object] = contextlib.nullcontext()
 
 
 class Actor:
@@ -64,15 +62,15 @@ class RecordedActor(Actor):
     Only for models that repeat themselves, see `repeats_itself`, on a CPU. What cannot be recorded after all is
     computed as ever.
 
-    * rewritten: a context in which torch computes otherwise, for the recording.
+    * compiler: for what can be recorded.
     """
 
-    def __init__(self, model: nn.Module, rewritten: AbstractContextManager[object]) -> None:
+    def __init__(self, model: nn.Module, compiler: Compiler) -> None:
         super().__init__(model)
-        self.rewritten = rewritten
+        self.compiler = compiler
         self._repeat: Repeat | None = None
         self._is_recorded = False
-        self._state = [*model.parameters(), *model.buffers()]
+        self._state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         # of the steps so far: values, and logits or log-probabilities
         self._evaluated: list[tuple[Tensor, Tensor]] = []
         self._gives_logits = False
@@ -82,12 +80,13 @@ class RecordedActor(Actor):
         self._evaluated.clear()
 
     def compute(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> tuple[Tensor, Memory]:
-        seen = [*leaves(observations), *([] if memory is None else [memory]), masks, noise]
+        seen = {"noise": noise, "masks": masks, **({} if memory is None else {"memory": memory})}
+        seen |= flatten({"observations": observations})
         if not self._is_recorded:
-            self._record(lambda: self._outputs(observations, memory, masks, noise), seen)
+            self._record(seen)
         if self._repeat is None:
             return super().compute(observations, memory, masks, noise)
-        actions, values, of_actions, *after = self._repeat(*self._state, *seen)
+        actions, values, of_actions, *after = self._repeat(*self._state.values(), *seen.values())
         self._evaluated.append((values, of_actions))
         return actions, after[0] if after else None
 
@@ -97,22 +96,31 @@ class RecordedActor(Actor):
         values, of_actions = (torch.cat(steps) for steps in zip(*self._evaluated, strict=True))
         return values, Categorical(of_actions).log_prob(actions) if self._gives_logits else of_actions
 
-    def _outputs(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> list[Tensor]:
+    def _outputs(self, state: dict[str, Tensor], seen: Tree) -> list[Tensor]:
         """The actions; the values; logits where there are some, else the log-probabilities of the actions; for a model
         with memory also the memory after them."""
-        distribution, values, after = self.model(observations, memory, masks)
+        memory = seen.get("memory")
+        distribution, values, after = functional_call(self.model, state, (seen["observations"], memory, seen["masks"]))
         distribution = as_action_distribution(distribution)
-        actions = distribution.sample(noise)
+        actions = distribution.sample(seen["noise"])
         if isinstance(distribution, Categorical):
             self._gives_logits, of_actions = True, distribution.logits
         else:
             of_actions = distribution.log_prob(actions)
         return [actions, values, of_actions, *([] if memory is None else [after])]
 
-    def _record(self, outputs: Callable[[], list[Tensor]], seen: list[Tensor]) -> None:
+    def _record(self, seen: dict[str, Tensor]) -> None:
         self._is_recorded = True
-        with contextlib.suppress(NotRepeatable), untouched_global_random_state(), self.rewritten:
-            self._repeat = record(lambda *inputs: outputs(), [*self._state, *seen])
+        names, paths = list(self._state), list(seen)
+
+        def outputs(*inputs: Tensor) -> list[Tensor]:
+            state = dict(zip(names, inputs, strict=False))
+            return self._outputs(state, unflatten(dict(zip(paths, inputs[len(names) :], strict=True))))
+
+        inputs = [*self._state.values(), *seen.values()]
+        with contextlib.suppress(NotRepeatable), untouched_global_random_state():
+            self._repeat = record(outputs, inputs)
+            self._repeat = self.compiler.try_to(lambda: in_one_graph(outputs, inputs), ACTING) or self._repeat
 
 
 class NumpyActor(Actor):
@@ -130,14 +138,12 @@ class NumpyActor(Actor):
         return self.numpy_policy(columns.host_observations[t], self.rows[t]), None
 
 
-def actor_of(
-    model: nn.Module, num_envs: int, device: torch.device, rewritten: AbstractContextManager[object] = AS_EVER
-) -> Actor:
-    """The fastest actor that there is for this model. rewritten: see `RecordedActor`."""
+def actor_of(model: nn.Module, num_envs: int, device: torch.device, compiler: Compiler) -> Actor:
+    """The fastest actor that there is for this model. compiler: see `RecordedActor`."""
     if isinstance(model, MLPActorCritic) and NumpyPolicy.fits(model, num_envs):
         return NumpyActor(model)
     if device.type == "cpu" and repeats_itself(model, []):
-        return RecordedActor(model, rewritten)
+        return RecordedActor(model, compiler)
     return Actor(model)
 
 

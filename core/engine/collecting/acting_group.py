@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import numpy as np
 import torch
 from torch import nn
 
 from ..environments import Environments, EpisodeEnd, to_environment
+from ..learning.compiler import Compiler
 from .acting import actor_of, initial_memory
 from .rollout import Columns, Rollout
 
@@ -16,7 +15,7 @@ from .rollout import Columns, Rollout
 class ActingGroup:
     """Some of a collector's environments, which take their steps while others are acted for.
 
-    * part: where they lie among all. rewritten: see `RecordedActor`. memory: the model's, (n, …) or None.
+    * part: where they lie among all. compiler: see `RecordedActor`. memory: the model's, (n, …) or None.
     """
 
     def __init__(
@@ -25,16 +24,16 @@ class ActingGroup:
         part: slice,
         model: nn.Module,
         device: torch.device,
-        rewritten: AbstractContextManager[object],
+        compiler: Compiler,
     ) -> None:
         self.environments, self.part, self.model, self.device = environments, part, model, device
         self.memory = initial_memory(model, environments.num_envs, device)
         self._to_environment = to_environment(environments.action_space)
-        self.use_actor(rewritten)
+        self.use_actor(compiler)
 
-    def use_actor(self, rewritten: AbstractContextManager[object]) -> None:
+    def use_actor(self, compiler: Compiler) -> None:
         """Act with the fastest actor that there is."""
-        self.actor = actor_of(self.model, self.environments.num_envs, self.device, rewritten)
+        self.actor = actor_of(self.model, self.environments.num_envs, self.device, compiler)
 
     def write_to(self, rollout: Rollout) -> None:
         """From the next rollout on into this memory."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,8 @@ from ..environments import (
     is_same_space,
     observation_layout,
 )
-from ..learning.products import SmallConvolutionsAsProducts
+from ..learning.compiler import Compiler, NoCompiler
 from ..seeding import stream
-from .acting import AS_EVER
 from .acting_group import ActingGroup
 from .rollout import Rollout
 from .rollout_values import FinalObservation, fill_in_values
@@ -47,7 +45,7 @@ class RolloutCollector:
         self.model, self.device, self.seed = model, device, seed
         self.indices = indices
         self.threads = 1
-        self._rewritten: AbstractContextManager[object] = AS_EVER
+        self._compiler: Compiler = NoCompiler()
         self.episodes: list[Episode] = []
         self.failures: list[Failure] = []
         self.environment_seconds = 0.0
@@ -64,15 +62,15 @@ class RolloutCollector:
         self.observations = allocate(observation_layout(environments.observation_space), environments.num_envs)
         self.masks = np.zeros(environments.num_envs, np.float32)
         self.groups = [
-            ActingGroup(own, part, self.model, self.device, self._rewritten) for own, part in environments.groups
+            ActingGroup(own, part, self.model, self.device, self._compiler) for own, part in environments.groups
         ]
         self._use_rollout()
 
-    def compile(self) -> None:
-        """From the next rollout on compute what gives the same numbers up to rounding, sooner."""
-        self._rewritten = SmallConvolutionsAsProducts()
+    def compile(self, compiler: Compiler) -> None:
+        """From the next rollout on act with what gives the same numbers up to rounding, sooner."""
+        self._compiler = compiler
         for group in self.groups:
-            group.use_actor(self._rewritten)
+            group.use_actor(compiler)
 
     def _use_rollout(self) -> None:
         if self._rollout is not None:
@@ -110,7 +108,7 @@ class RolloutCollector:
         finals = self._act(rollout, rollout_index, stage_steps, steps_per_vector_step)
         self._remember(rollout)
         rollout.finish(self._needs_expert)
-        with threads(self.threads), self._rewritten:
+        with threads(self.threads):
             self._evaluate(rollout, finals)
         return rollout
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import compress
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from ...batch import Memory
 from ...models.memory import RecurrentMemory
-from ...tree import Tree, leaves
 from ..collecting.rollout import Rollout
 from ..seeding import untouched_global_random_state
-from .cuda_graphs import Compiled, compiled_for, graphs_left_out, stay_where_they_are
+from .compiler import UPDATE, Compiler, in_one_graph
+from .cuda_graphs import compiled_for, graphs_left_out, stay_where_they_are
 from .graph_step import GraphStep
-from .minibatch import Minibatch, taken
-from .products import SmallConvolutionsAsProducts
+from .minibatch import Minibatch, taken, taken_from, tensors_of
 from .recorded import RecordedGradients
 from .scheduled import ScheduledBatch, Schedules, TimelessBatch
-from .tape import NotRepeatable
+from .small_images import SmallImages
+from .tape import NotRepeatable, Repeat
 from .weighing import Numbers, Weighed, WeightedLoss, weigh
 from .weights import Weights
 
@@ -33,8 +33,6 @@ class CompiledGradients(RecordedGradients):
     Everything is compiled before the stage's first update, so that what a resumed run computes does not depend on
     where it went on. A minibatch of another size than those at hand then is computed step by step. Where the compiler
     is missing, or the model or a loss does not trace, the gradient is recorded if it can be.
-
-    * note: told that it compiles. warn: told why it does not.
     """
 
     def __init__(
@@ -42,41 +40,35 @@ class CompiledGradients(RecordedGradients):
         model: nn.Module,
         weights: Weights,
         losses: Sequence[WeightedLoss],
-        note: Callable[[str], None],
-        warn: Callable[[str], None],
+        compiler: Compiler,
     ) -> None:
         super().__init__(model, weights, losses)
-        self.note, self.warn = note, warn
+        self.compiler = compiler
         self._step: GraphStep | None = None
-        self._compiled: dict[int, Compiled] = {}  # by the number of units in a minibatch
+        self._compiled: dict[int, Repeat] = {}  # by the number of units in a minibatch
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
+        super().prepare(rollout, count)
         if rollout.first_memory is not None and not self._has_known_memory(rollout.device):
-            self.warn("not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are")
-            with SmallConvolutionsAsProducts():
-                super().prepare(rollout, count)
+            self.compiler.warn(
+                "not compiled: the update of a model with memory; on a CPU those of trainctl's GRU and LSTM are"
+            )
             return
         examples = rollout.examples(count)
         with untouched_global_random_state():
             self._schedules = Schedules(rollout.device)
             weighed = self._step_by_step(examples[0])  # in the user's own words, should model or losses be wrong
             if weighed is None:
-                self.warn("not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled")
-                super().prepare(rollout, count)
+                self.compiler.warn(
+                    "not compiled: a loss asks for batch.stage_steps; batch.scheduled(function) can be compiled"
+                )
                 return
             self._tags = list(weighed.logged)
             self._used = [parameter.grad is not None for parameter in self.weights.parameters]
             self._step = step if all(self._used) else None
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
             self._names = [names[parameter] for parameter in self.weights.parameters]
-            self.note("compiling the update, which takes from a few seconds to a minute")
-            try:
-                compiled = self._compile(examples)
-                self._compiled = {len(example.index): compiled for example in examples}
-            except Exception as error:  # the compiler's errors have no class in common
-                reason, *_ = [*str(error).strip().splitlines(), ""]
-                self.warn(f"not compiled, so slower: {type(error).__name__}: {reason}")
-                super().prepare(rollout, count)
+            self._compiled = self.compiler.try_to(lambda: self._compile(examples), UPDATE) or {}
 
     def _has_known_memory(self, device: torch.device) -> bool:
         """Whether going through time is one operation; else the graph would have a part for each step."""
@@ -92,29 +84,37 @@ class CompiledGradients(RecordedGradients):
         self.weights.backward(weighed.total)
         return weighed
 
-    def _compile(self, examples: Sequence[Minibatch]) -> Compiled:
+    def _compile(self, examples: Sequence[Minibatch]) -> dict[int, Repeat]:
         torch.compiler.reset()  # the graphs of other stages
-        compiled = compiled_for(self.weights.vectors[0].device, self._computed)
-        for example in examples:
-            state, content = [one.clone() for one in self._state()], example.content
-            observed = [*leaves(content["observations"]), content["masks"]]
-            stay_where_they_are([*self._state(), *state, *observed, *self._schedules.tensors])
-            with torch.no_grad():
-                compiled(state, content, example.first_memory, example.index, self._schedules.tensors)
+        compiled = {len(example.index): self._graph_of(example) for example in examples}
         if graphs_left_out():
-            self.warn("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
+            self.compiler.warn("compiled without CUDA graphs, so slower; TORCH_LOGS=cudagraphs says why")
+        return compiled
+
+    def _graph_of(self, example: Minibatch) -> Repeat:
+        state, seen = [one.clone() for one in self._state()], tensors_of(example)
+        inputs = [*state, *seen.values(), *self._schedules.tensors]
+        function = partial(self._computed, list(seen))
+        if self._recordings:
+            compiled = in_one_graph(function, inputs)
+        else:
+            observed = [seen[path] for path in seen if path.startswith(("content.observations", "content.masks"))]
+            stay_where_they_are([*self._state(), *state, *observed, *self._schedules.tensors])
+            compiled = compiled_for(self.weights.vectors[0].device, function)
+        with torch.no_grad():
+            compiled(*inputs)
         return compiled
 
     def _state(self) -> list[Tensor]:
         """What the graph reads, and changes if it makes the step: the weights first."""
         return self.weights.vectors if self._step is None else self._step.state
 
-    def _run(self, compiled: Compiled, minibatch: Minibatch) -> list[Tensor]:
+    def _run(self, compiled: Repeat, minibatch: Minibatch) -> list[Tensor]:
         scheduled = self._schedules.at(minibatch.stage_steps)
         with torch.no_grad():
-            return compiled(self._state(), minibatch.content, minibatch.first_memory, minibatch.index, scheduled)
+            return compiled(*self._state(), *tensors_of(minibatch).values(), *scheduled)
 
-    def _graph_for(self, minibatch: Minibatch) -> Compiled | None:
+    def _graph_for(self, minibatch: Minibatch) -> Repeat | None:
         """None: it has another size, or steps that are no data."""
         return None if "valid" in minibatch.content else self._compiled.get(len(minibatch.index))
 
@@ -133,6 +133,7 @@ class CompiledGradients(RecordedGradients):
         vector, norm = self._run(compiled, minibatch)
         if self._step.is_bad(vector[0] + norm):
             return super().descend(minibatch, step)  # nothing has changed, and this says what is wrong
+        self._step.was_made()
         return Numbers(self._tags, vector), norm
 
     def of_one_update(self) -> AbstractContextManager[object]:
@@ -142,19 +143,17 @@ class CompiledGradients(RecordedGradients):
         )
         return stance
 
-    def _computed(
-        self,
-        state: Sequence[Tensor],
-        content: dict[str, Tree],
-        first_memory: Memory,
-        index: Tensor,
-        scheduled: Sequence[Tensor],
-    ) -> list[Tensor]:
-        """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm."""
+    def _computed(self, paths: Sequence[str], *inputs: Tensor) -> list[Tensor]:
+        """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm.
+
+        inputs: the state, a minibatch's tensors at these paths, and what is scheduled.
+        """
+        begin, end = len(self._state()), len(self._state()) + len(paths)
+        state, scheduled = inputs[:begin], inputs[end:]
         parameters = self.weights.cut(state[: len(self.weights.vectors)])
         batch = ScheduledBatch(
             value_of=lambda function: scheduled[self._schedules.index(function)],
-            **taken(content, first_memory, index),
+            **taken_from(dict(zip(paths, inputs[begin:end], strict=True))),
         )
 
         def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -164,7 +163,7 @@ class CompiledGradients(RecordedGradients):
             weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
             return weighed.total, weighed.numbers().vector
 
-        with SmallConvolutionsAsProducts():
+        with SmallImages():
             gradients, (_, logged) = grad_and_value(total_of, has_aux=True)(list(compress(parameters, self._used)))
         found = iter(gradients)
         joined = self.weights.joined([next(found) if is_used else None for is_used in self._used])

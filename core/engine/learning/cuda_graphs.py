@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...models.sequences import ON_A_CPU
-
-Compiled: TypeAlias = Callable[..., list[Tensor]]
+from ...models.compiling import ON_A_CPU
+from .tape import Repeat
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": ON_A_CPU,
@@ -19,13 +18,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Of torch's compiler, by the type of device."""
 
 
-def compiled_for(device: torch.device, function: Compiled) -> Compiled:
+def compiled_for(device: torch.device, function: Repeat) -> Repeat:
     """The function in one graph of operations for each shape of its inputs, compiled when it is called with that."""
-    found: Compiled = torch.compile(function, fullgraph=True, dynamic=False, options=OPTIONS[device.type])
+    found: Repeat = torch.compile(function, fullgraph=True, dynamic=False, options=OPTIONS[device.type])
     return found if device.type == "cpu" else _with_outputs_of_their_own(found)
 
 
-def _with_outputs_of_their_own(compiled: Compiled) -> Compiled:
+def _with_outputs_of_their_own(compiled: Repeat) -> Repeat:
     """The function, whose outputs the next call would overwrite, giving copies of them."""
 
     def called(*inputs: Any) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,13 +18,14 @@ class GraphStep:
 
     * is_bad: whether norm plus total, a scalar, is known not to be finite; see `LookEachTime`.
 
-    state: what it reads and changes: the vector of weights, both moments, the counts of steps, and the learning rate.
+    state: what it reads and changes: the vector of weights, both moments, the counts of steps; and the step's
+    factors, see `_stepped`: in the graph their powers would be computed for every eight weights.
     """
 
     def __init__(self, steps: WholeAdamSteps, settings: ResolvedSettings, is_bad: Callable[[Tensor], bool]) -> None:
         self.steps, self.settings, self.is_bad = steps, settings, is_bad
-        self.learning_rate = steps.counts.new_zeros(())
-        self.state = [steps.vector, *steps.moments.values(), steps.counts, self.learning_rate]
+        self.factors = steps.counts.new_zeros(3).unbind()
+        self.state = [steps.vector, *steps.moments.values(), steps.counts, *self.factors]
         self._traced = self._hyperparameters()
 
     def _hyperparameters(self) -> dict[str, Any]:
@@ -31,9 +33,18 @@ class GraphStep:
         return {name: group[name] for name in ("betas", "eps", "weight_decay", "maximize", "decoupled_weight_decay")}
 
     def is_ready(self) -> bool:
-        """Whether the step is still the one that was traced. Sets the learning rate to that of now."""
-        self.learning_rate.fill_(self.steps.optimizer.param_groups[0]["lr"])
+        """Whether the step is still the one that was traced. Sets the factors to those of the next step."""
+        learning_rate = self.steps.optimizer.param_groups[0]["lr"]
+        (first, second), decay = self._traced["betas"], self._traced["weight_decay"]
+        count = self.steps.count + 1
+        now = learning_rate / (1 - first**count), math.sqrt(1 - second**count), 1 - learning_rate * decay
+        for factor, value in zip(self.factors, now, strict=True):
+            factor.fill_(value)
         return self.steps.same_counts and self._hyperparameters() == self._traced
+
+    def was_made(self) -> None:
+        """The step is no longer the next one."""
+        self.steps.count += 1
 
     def __call__(self, state: Sequence[Tensor], gradient: Tensor, total: Tensor) -> Tensor:
         """Change the state, see there, in place; nothing where norm or total are not finite. Returns the norm."""
@@ -46,18 +57,28 @@ class GraphStep:
         return norm
 
     def _stepped(
-        self, gradient: Tensor, weights: Tensor, mean: Tensor, square: Tensor, counts: Tensor, learning_rate: Tensor
+        self,
+        gradient: Tensor,
+        weights: Tensor,
+        mean: Tensor,
+        square: Tensor,
+        counts: Tensor,
+        rate: Tensor,
+        root: Tensor,
+        shrinkage: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Adam (Kingma and Ba 2015, algorithm 1) or AdamW (Loshchilov and Hutter 2019, algorithm 2)."""
+        """Adam (Kingma and Ba 2015, algorithm 1) or AdamW (Loshchilov and Hutter 2019, algorithm 2).
+
+        * rate: the learning rate / (1 - β₁ᵗ). root: √(1 - β₂ᵗ). shrinkage: 1 - learning rate × weight decay.
+        """
         (first, second), decay = self._traced["betas"], self._traced["weight_decay"]
         if self._traced["maximize"]:
             gradient = -gradient
         if self._traced["decoupled_weight_decay"]:
-            weights = weights * (1 - learning_rate * decay)
+            weights = weights * shrinkage
         elif decay:
             gradient = gradient + decay * weights
-        count = counts[0] + 1
         mean = torch.lerp(mean, gradient, 1 - first)
         square = second * square + (1 - second) * gradient.square()
-        size = square.sqrt() / (1 - second**count).sqrt() + self._traced["eps"]
-        return weights - learning_rate / (1 - first**count) * mean / size, mean, square, count.expand_as(counts)
+        size = square.sqrt() / root + self._traced["eps"]
+        return weights - rate * mean / size, mean, square, counts + 1

@@ -20,6 +20,7 @@ from ..device import threads
 from ..seeding import GlobalRandomState, stream
 from ..workers.workers import WorkerGroup
 from .compiled import CompiledGradients
+from .compiler import Compiler
 from .graph_step import GraphStep
 from .non_finite import ON_POLICY, FailedUpdate, LookEachTime, LookLater, explained, fields_of
 from .optimizer_steps import WholeAdamSteps, keep_compiler_out, steps_of
@@ -59,9 +60,9 @@ class Learner:
         self.restart_optimizer()
         self.restart_schedule(0)
 
-    def compile(self, note: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """From the next update on compile what gives the gradients; `note` is told when, and `warn` why not."""
-        self._make_gradients = partial(CompiledGradients, note=note, warn=warn)
+    def compile(self, compiler: Compiler) -> None:
+        """From the next update on compile what gives the gradients."""
+        self._make_gradients = partial(CompiledGradients, compiler=compiler)
 
     def restart_optimizer(self) -> None:
         """A fresh optimizer, as the pipeline builds it."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...batch import Batch, Memory
-from ...tree import Tree, map_tree
+from ...tree import Tree, flatten, map_tree, unflatten
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,14 @@ def taken(content: dict[str, Tree], first_memory: Memory, index: Tensor) -> dict
         return {"memory": None, **map_tree(lambda leaf: leaf.index_select(0, index).unsqueeze(0), content)}
     own = map_tree(lambda leaf: leaf.index_select(1, index), content)
     return {"memory": first_memory.index_select(0, index), **own}
+
+
+def tensors_of(minibatch: Minibatch) -> dict[str, Tensor]:
+    """The tensors of a minibatch by their path."""
+    trees = {"content": minibatch.content, "first_memory": minibatch.first_memory, "index": minibatch.index}
+    return {path: leaf for path, leaf in flatten(trees).items() if leaf is not None}
+
+
+def taken_from(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """`taken` from what `tensors_of` gave."""
+    return taken(**{"first_memory": None, **unflatten(tensors)})

@@ -59,10 +59,12 @@ class WholeAdamSteps(OptimizerSteps):
 
     def _look_at_counts(self) -> None:
         self.same_counts = bool((self.counts == self.counts[0]).all())
+        self.count = int(self.counts[0])  # of each parameter, where they are the same
 
     def step(self) -> None:
         if self.same_counts and self.weights.all_used:
             self.counts.add_(1)
+            self.count += 1
             mean, square = self.moments.values()
             self._descend([self.vector], [self.gradient], [mean], [square], [self.counts[0]])
             return

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ...tree import flatten, unflatten
 from ..collecting.rollout import Rollout
 from ..seeding import untouched_global_random_state
 from .graph_step import GraphStep
-from .minibatch import Minibatch, taken
+from .minibatch import Minibatch, taken_from, tensors_of
 from .scheduled import Schedules, TimelessBatch
 from .tape import NotRepeatable, Repeat, record
 from .weighing import Gradients, Numbers, WeightedLoss, weigh
@@ -67,7 +66,7 @@ class RecordedGradients(Gradients):
         if recording is None or "valid" in minibatch.content:
             return super().__call__(minibatch)
         scheduled = recording.schedules.at(minibatch.stage_steps)
-        *gradients, vector = recording.repeat(*recording.state, *_tensors(minibatch).values(), *scheduled)
+        *gradients, vector = recording.repeat(*recording.state, *tensors_of(minibatch).values(), *scheduled)
         self.weights.take(gradients, recording.used)
         return Numbers(recording.tags, vector)
 
@@ -88,13 +87,12 @@ class _Recording:
 
 def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
     state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    seen, schedules = _tensors(example), Schedules(weights.vectors[0].device)
+    seen, schedules = tensors_of(example), Schedules(weights.vectors[0].device)
     names, found = list(state), dict[str, Any]()
 
     def outputs(*inputs: Tensor) -> list[Tensor]:
         own = dict(zip(names, inputs, strict=False))
-        like_example = unflatten(dict(zip(seen, inputs[len(names) :], strict=False)))
-        content = taken(**{"first_memory": None, **like_example})
+        content = taken_from(dict(zip(seen, inputs[len(names) :], strict=False)))
         batch = TimelessBatch(value_of=schedules.value_of, **content)
         weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
@@ -107,9 +105,3 @@ def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]
     outputs(*own, *seen.values())  # finds what is scheduled
     repeat = record(outputs, [*own, *seen.values(), *schedules.tensors])
     return _Recording(repeat, list(state.values()), schedules, **found)
-
-
-def _tensors(minibatch: Minibatch) -> dict[str, Tensor]:
-    """The tensors of a minibatch by their path."""
-    trees = {field.name: getattr(minibatch, field.name) for field in fields(minibatch)}
-    return {path: leaf for path, leaf in flatten(trees).items() if isinstance(leaf, Tensor)}

@@ -11,6 +11,7 @@ from torch import nn
 from trainctl.core.distributions import number_of_parameters, sampling_noise
 from trainctl.core.engine.collecting.acting import Actor, NumpyActor, RecordedActor, actor_of
 from trainctl.core.engine.collecting.rollout import EVERYTHING, Rollout
+from trainctl.core.engine.learning.compiler import Compiler, NoCompiler
 from trainctl.core.engine.seeding import stream
 from trainctl.core.model import ActorCriticOutput
 from trainctl.models import CNNActorCritic, MiniGridActorCritic, MLPActorCritic
@@ -57,7 +58,7 @@ def test_a_recorded_actor_takes_the_same_actions(model: Any, space: Any, action:
     torch.manual_seed(0)
     model = model(space, action)
     rollout, noise = rollout_in(space, action)
-    recorded = actor_of(model, ENVIRONMENTS, CPU)
+    recorded = actor_of(model, ENVIRONMENTS, CPU, NoCompiler())
     assert isinstance(recorded, RecordedActor)
     assert acted(recorded, model, rollout, noise) == acted(Actor(model), model, rollout, noise)
     with torch.no_grad():  # what learns is not recorded
@@ -81,7 +82,7 @@ def test_a_recorded_actor_evaluates_its_actions_and_choices_of_others_as_well(
     torch.manual_seed(0)
     model = make(space, action)
     rollout, noise = rollout_in(space, action)
-    actor = actor_of(model, ENVIRONMENTS, CPU)
+    actor = actor_of(model, ENVIRONMENTS, CPU, NoCompiler())
     assert actor.evaluated(torch.zeros(0), are_own=True) is None
     for _ in range(2):
         found = acted(actor, model, rollout, noise)
@@ -97,6 +98,49 @@ def test_a_recorded_actor_evaluates_its_actions_and_choices_of_others_as_well(
         assert (evaluated is None) is (action is FORCE)
         if evaluated is not None:
             torch.testing.assert_close(evaluated[1], distribution.log_prob(experts))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler uses what torch itself has deprecated
+@pytest.mark.parametrize(
+    ("make", "space"),
+    [
+        (lambda *spaces: MiniGridActorCritic(*spaces, memory="gru", memory_size=4), GRID),
+        (lambda *spaces: MLPActorCritic(*spaces, memory="lstm", memory_size=4), VECTOR),
+    ],
+)
+def test_compiled_acting_is_the_same_up_to_rounding(make: Any, space: Any) -> None:
+    torch.manual_seed(0)
+    model = make(space, CHOICE)
+    rollout, noise = rollout_in(space, CHOICE)
+    said: list[str] = []
+    actor = actor_of(model, ENVIRONMENTS, CPU, Compiler(said.append, said.append))
+    found, expected = (acted(one, model, rollout, noise) for one in (actor, Actor(model)))
+    assert found[::2] == expected[::2]
+    for memory, other in zip(found[1::2], expected[1::2], strict=True):
+        assert np.ravel(memory) == pytest.approx(np.ravel(other), abs=1e-6)
+    assert said == ["compiling how the model acts, which takes from a few seconds to a minute"]
+    evaluated = actor.evaluated(torch.tensor(found[::2]), are_own=True)
+    recorded = actor_of(model, ENVIRONMENTS, CPU, NoCompiler())
+    again = recorded.evaluated(torch.tensor(acted(recorded, model, rollout, noise)[::2]), are_own=True)
+    assert evaluated is not None
+    assert again is not None
+    torch.testing.assert_close(evaluated, again)
+
+
+def test_acting_that_the_compiler_refuses_is_recorded_and_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no C++ compiler found\nwith many more lines")
+
+    monkeypatch.setattr("trainctl.core.engine.collecting.acting.in_one_graph", refuse)
+    model = MiniGridActorCritic(GRID, CHOICE)
+    rollout, noise = rollout_in(GRID, CHOICE)
+    said: list[str] = []
+    actor = actor_of(model, ENVIRONMENTS, CPU, Compiler(said.append, said.append))
+    assert acted(actor, model, rollout, noise) == acted(Actor(model), model, rollout, noise)
+    assert said[1:] == ["not compiled, so slower: how the model acts: RuntimeError: no C++ compiler found"]
+    assert isinstance(actor, RecordedActor)
+    assert actor._repeat is not None
 
 
 def test_an_actor_that_is_not_recorded_leaves_the_values_to_one_batch() -> None:
@@ -125,13 +169,13 @@ class Promised(Own):
 
 
 def test_every_model_has_an_actor_that_fits_it() -> None:
-    assert type(actor_of(MLPActorCritic(VECTOR, CHOICE), 8, CPU)) is NumpyActor
-    assert type(actor_of(Own(), 8, CPU)) is Actor
+    assert type(actor_of(MLPActorCritic(VECTOR, CHOICE), 8, CPU, NoCompiler())) is NumpyActor
+    assert type(actor_of(Own(), 8, CPU, NoCompiler())) is Actor
 
 
 def test_what_cannot_be_recorded_after_all_is_computed_as_ever() -> None:
     rollout, noise = rollout_in(VECTOR, CHOICE)
-    actor = actor_of(Promised(), ENVIRONMENTS, CPU)
+    actor = actor_of(Promised(), ENVIRONMENTS, CPU, NoCompiler())
     assert isinstance(actor, RecordedActor)
     assert acted(actor, Promised(), rollout, noise) == acted(Actor(Promised()), Promised(), rollout, noise)
     assert actor._repeat is None

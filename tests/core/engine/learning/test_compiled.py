@@ -15,6 +15,7 @@ from trainctl.core.batch import Batch
 from trainctl.core.builder import Builder
 from trainctl.core.engine.collecting.rollout import Rollout
 from trainctl.core.engine.learning.compiled import CompiledGradients
+from trainctl.core.engine.learning.compiler import Compiler
 from trainctl.core.engine.learning.learner import Learner
 from trainctl.core.engine.learning.minibatch import Minibatch
 from trainctl.core.engine.learning.weighing import Gradients, WeightedLoss
@@ -53,7 +54,8 @@ def filled_rollout(memory: Tensor | None = None) -> Rollout:
 
 def compiled(model: nn.Module, loss: Any, rollout: Rollout, count: int = 2) -> tuple[CompiledGradients, list[str]]:
     said: list[str] = []
-    gradients = CompiledGradients(model, Weights(model), [WeightedLoss("loss", 2.0, loss)], said.append, said.append)
+    compiler = Compiler(said.append, said.append)
+    gradients = CompiledGradients(model, Weights(model), [WeightedLoss("loss", 2.0, loss)], compiler)
     gradients.prepare(rollout, count)
     return gradients, said
 
@@ -72,6 +74,10 @@ class PolicyOnly:
     def __call__(self, batch: Batch, output: ActorCriticOutput) -> LossOutput:
         value = batch.mean(-output.distribution.log_prob(batch.actions))
         return LossOutput(value, {"policy": value})
+
+
+class OwnPPO(PPO):
+    """A user's, of which nobody knows what it does: torch's compiler has to look at the Python."""
 
 
 class AsksForTheSteps(PolicyOnly):
@@ -133,11 +139,11 @@ def test_what_cannot_be_compiled_is_computed_step_by_step_with_a_note(loss: Any)
     assert all(torch.equal(one, other) for one, other in zip(own, expected, strict=True) if one is not None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("memory", "size"), [("gru", 3), ("lstm", 6)])
-def test_a_model_with_memory_goes_through_time_in_one_operation_of_the_graph(memory: str, size: int) -> None:
+@pytest.mark.parametrize(("memory", "size", "loss"), [("gru", 3, PPO()), ("lstm", 6, PPO()), ("gru", 3, OwnPPO())])
+def test_a_model_with_memory_goes_through_time_in_one_operation_of_the_graph(memory: str, size: int, loss: PPO) -> None:
     rollout, model = filled_rollout(torch.full((2, size), 0.5)), model_of(memory=memory, memory_size=3)
     rollout.host_masks[3, 1] = 0.0
-    gradients, said = compiled(model, PPO(), rollout)
+    gradients, said = compiled(model, loss, rollout)
     assert said == ["compiling the update, which takes from a few seconds to a minute"]
     (example,) = rollout.examples(2)
     numbers, own = gradients_at(gradients, example)
@@ -177,14 +183,15 @@ def test_a_memory_that_would_be_a_part_of_the_graph_for_each_step_is_not_compile
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments"),
+    ("kind", "arguments", "loss"),
     [
-        (optim.Adam, {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
-        (optim.AdamW, {"lr": 0.1, "betas": (0.5, 0.9)}),
+        (optim.Adam, {"lr": 0.1, "weight_decay": 0.1, "maximize": True}, PPO()),
+        (optim.AdamW, {"lr": 0.1, "betas": (0.5, 0.9)}, PPO()),
+        (optim.AdamW, {"lr": 0.1, "weight_decay": 0.1}, OwnPPO()),
     ],
 )
-def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, arguments: dict[str, Any]) -> None:
-    rollout, losses = filled_rollout(), [WeightedLoss("ppo", 2.0, PPO())]
+def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, arguments: dict[str, Any], loss: PPO) -> None:
+    rollout, losses = filled_rollout(), [WeightedLoss("ppo", 2.0, loss)]
     settings = resolved(max_grad_norm=0.01, update_repeats=2, num_mini_batch=2)
     said: list[str] = []
     found = []
@@ -192,7 +199,7 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
         torch.manual_seed(0)
         learner = Learner(model_of(), Builder(kind, arguments), None, SingleWorker(), seed=1)
         if compiles:
-            learner.compile(said.append, said.append)
+            learner.compile(Compiler(said.append, said.append))
         means = [learner.update(rollout, losses, settings, index, 0) for index in (0, 1)]
         learner.optimizer.param_groups[0]["lr"] = 0.01  # as a schedule does
         means.append(learner.update(rollout, losses, settings, 2, 0))
@@ -225,7 +232,7 @@ def test_after_a_stage_that_left_parameters_out_gradients_are_compiled_and_steps
 
     monkeypatch.setattr(CompiledGradients, "_run", run)
     learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
-    learner.compile(print, print)
+    learner.compile(Compiler(print, print))
     rollout, settings = filled_rollout(), resolved(update_repeats=1, num_mini_batch=2)
     for index, (name, loss) in enumerate((("imitation", PolicyOnly()), ("ppo", PPO()))):
         learner.update(rollout, [WeightedLoss(name, 1.0, loss)], settings, index, 0)
@@ -234,7 +241,7 @@ def test_after_a_stage_that_left_parameters_out_gradients_are_compiled_and_steps
 
 def test_a_graph_that_meets_non_finite_numbers_changes_nothing_and_the_error_says_what_is_wrong() -> None:
     learner = Learner(model_of(), Builder(optim.Adam, {"lr": 0.1}), None, SingleWorker(), seed=1)
-    learner.compile(print, print)
+    learner.compile(Compiler(print, print))
     rollout, losses = filled_rollout(), [WeightedLoss("ppo", 1.0, PPO())]
     settings = resolved(update_repeats=1, num_mini_batch=1)
     learner.update(rollout, losses, settings, 0, 0)

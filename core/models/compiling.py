@@ -1,0 +1,30 @@
+"""Whether what is computed now becomes a graph of torch's compiler, which other operations suit than torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+
+ON_A_CPU: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+"""Options of torch's compiler for a CPU: torch's own random numbers, operations called from C++, tanh of vectors."""
+
+_traced = ContextVar("traced", default=False)
+
+
+def is_compiling() -> bool:
+    """Whether torch's compiler looks on, or we write down operations for it."""
+    return torch.compiler.is_compiling() or _traced.get()
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Within this context operations are written down for the compiler."""
+    token = _traced.set(True)
+    try:
+        yield
+    finally:
+        _traced.reset(token)
