@@ -75,7 +75,7 @@ def run(
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the update: faster after some seconds; rounds differently.")
+        bool, typer.Option("--compile", help="Compile acting and updates: faster after seconds; rounds differently.")
     ] = False,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Learn in bfloat16: faster for large networks; rounds more.")

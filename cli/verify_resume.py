@@ -43,7 +43,7 @@ def verify_resume(
     ] = None,
     device: Device = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-exact on GPUs as well; slower.")] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the update, as with `run`.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile acting and updates, as with `run`.")] = False,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Learn in bfloat16, as with `run`.")] = False,
     nproc: Nproc = 1,
     as_json: AsJson = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from .errors import shown
@@ -25,6 +25,12 @@ def leaves(tree: Tree) -> Iterator[Any]:
             yield from leaves(value)
     else:
         yield tree
+
+
+def filled(tree: Tree, others: Iterable[Any]) -> Tree:
+    """A tree of the same shape with other leaves, which come in the order of `leaves`."""
+    rest = iter(others)
+    return map_tree(lambda _: next(rest), tree)
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainctl.core.tree import flatten, leaves, map_tree
+from trainctl.core.tree import filled, flatten, leaves, map_tree
 
 TREE = {"image": 1, "pose": {"x": 2, "y": 3}}
 
@@ -25,6 +25,12 @@ def test_what_is_no_dictionary_is_a_leaf() -> None:
 
 def test_leaves_come_in_the_order_of_the_keys() -> None:
     assert list(leaves(TREE)) == [1, 2, 3]
+
+
+def test_a_tree_is_filled_with_other_leaves_whatever_its_keys_look_like() -> None:
+    tree = {"a.b": 1, "c": {"": 2, "d": 3}}
+    assert filled(tree, "xyz") == {"a.b": "x", "c": {"": "y", "d": "z"}}
+    assert filled(7, ["x"]) == "x"
 
 
 def test_flattening_names_each_leaf_by_its_path() -> None:

@@ -14,7 +14,7 @@ from ...batch import Memory
 from ...distributions import Categorical, as_action_distribution
 from ...models.mlp import MLPActorCritic
 from ...models.numpy_policy import NumpyPolicy
-from ...tree import Tree, flatten, unflatten
+from ...tree import Tree, filled, leaves
 from ..learning.compiler import ACTING, Compiler, in_one_graph
 from ..learning.recorded import repeats_itself
 from ..learning.tape import NotRepeatable, Repeat, record
@@ -80,13 +80,14 @@ class RecordedActor(Actor):
         self._evaluated.clear()
 
     def compute(self, observations: Tree, memory: Memory, masks: Tensor, noise: Tensor) -> tuple[Tensor, Memory]:
-        seen = {"noise": noise, "masks": masks, **({} if memory is None else {"memory": memory})}
-        seen |= flatten({"observations": observations})
+        seen = {"observations": observations, "masks": masks, "noise": noise}
+        if memory is not None:
+            seen["memory"] = memory
         if not self._is_recorded:
             self._record(seen)
         if self._repeat is None:
             return super().compute(observations, memory, masks, noise)
-        actions, values, of_actions, *after = self._repeat(*self._state.values(), *seen.values())
+        actions, values, of_actions, *after = self._repeat(*self._state.values(), *leaves(seen))
         self._evaluated.append((values, of_actions))
         return actions, after[0] if after else None
 
@@ -96,7 +97,7 @@ class RecordedActor(Actor):
         values, of_actions = (torch.cat(steps) for steps in zip(*self._evaluated, strict=True))
         return values, Categorical(of_actions).log_prob(actions) if self._gives_logits else of_actions
 
-    def _outputs(self, state: dict[str, Tensor], seen: Tree) -> list[Tensor]:
+    def _outputs(self, state: dict[str, Tensor], seen: dict[str, Tree]) -> list[Tensor]:
         """The actions; the values; logits where there are some, else the log-probabilities of the actions; for a model
         with memory also the memory after them."""
         memory = seen.get("memory")
@@ -109,15 +110,14 @@ class RecordedActor(Actor):
             of_actions = distribution.log_prob(actions)
         return [actions, values, of_actions, *([] if memory is None else [after])]
 
-    def _record(self, seen: dict[str, Tensor]) -> None:
+    def _record(self, seen: dict[str, Tree]) -> None:
         self._is_recorded = True
-        names, paths = list(self._state), list(seen)
 
         def outputs(*inputs: Tensor) -> list[Tensor]:
-            state = dict(zip(names, inputs, strict=False))
-            return self._outputs(state, unflatten(dict(zip(paths, inputs[len(names) :], strict=True))))
+            state = dict(zip(self._state, inputs, strict=False))
+            return self._outputs(state, filled(seen, inputs[len(state) :]))
 
-        inputs = [*self._state.values(), *seen.values()]
+        inputs = [*self._state.values(), *leaves(seen)]
         with contextlib.suppress(NotRepeatable), untouched_global_random_state():
             self._repeat = record(outputs, inputs)
             self._repeat = self.compiler.try_to(lambda: in_one_graph(outputs, inputs), ACTING) or self._repeat

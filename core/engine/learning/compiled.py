@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from ...models.memory import RecurrentMemory
+from ...tree import Tree, filled, leaves, map_tree
 from ..collecting.rollout import Rollout
 from ..seeding import untouched_global_random_state
 from .compiler import UPDATE, Compiler, in_one_graph
 from .cuda_graphs import compiled_for, graphs_left_out, stay_where_they_are
 from .graph_step import GraphStep
-from .minibatch import Minibatch, taken, taken_from, tensors_of
+from .minibatch import Minibatch, taken
 from .recorded import RecordedGradients
 from .scheduled import ScheduledBatch, Schedules, TimelessBatch
 from .small_images import SmallImages
@@ -46,6 +47,7 @@ class CompiledGradients(RecordedGradients):
         self.compiler = compiler
         self._step: GraphStep | None = None
         self._compiled: dict[int, Repeat] = {}  # by the number of units in a minibatch
+        self._buffers: dict[str, Tensor] = {}  # the model's, where a graph is not told of them otherwise
 
     def prepare(self, rollout: Rollout, count: int, step: GraphStep | None = None) -> None:
         super().prepare(rollout, count)
@@ -68,6 +70,7 @@ class CompiledGradients(RecordedGradients):
             self._step = step if all(self._used) else None
             names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
             self._names = [names[parameter] for parameter in self.weights.parameters]
+            self._buffers = dict(self.model.named_buffers()) if self._recordings else {}
             self._compiled = self.compiler.try_to(lambda: self._compile(examples), UPDATE) or {}
 
     def _has_known_memory(self, device: torch.device) -> bool:
@@ -76,9 +79,9 @@ class CompiledGradients(RecordedGradients):
 
     def _step_by_step(self, example: Minibatch) -> Weighed | None:
         """None: a loss asked for the steps of the stage, which a graph would repeat for ever."""
-        content = taken(example.content, example.first_memory, example.index)
+        batch = TimelessBatch(value_of=self._schedules.value_of, **taken(**example.tree()))
         try:
-            weighed = weigh(self.model, self.losses, TimelessBatch(value_of=self._schedules.value_of, **content))
+            weighed = weigh(self.model, self.losses, batch)
         except NotRepeatable:
             return None
         self.weights.backward(weighed.total)
@@ -92,13 +95,13 @@ class CompiledGradients(RecordedGradients):
         return compiled
 
     def _graph_of(self, example: Minibatch) -> Repeat:
-        state, seen = [one.clone() for one in self._state()], tensors_of(example)
-        inputs = [*state, *seen.values(), *self._schedules.tensors]
-        function = partial(self._computed, list(seen))
+        state = [one.clone() for one in (*self._state(), *self._buffers.values())]
+        inputs = [*state, *leaves(example.tree()), *self._schedules.tensors]
+        function = partial(self._computed, map_tree(lambda leaf: None, example.tree()))
         if self._recordings:
             compiled = in_one_graph(function, inputs)
         else:
-            observed = [seen[path] for path in seen if path.startswith(("content.observations", "content.masks"))]
+            observed = [*leaves(example.content["observations"]), example.content["masks"]]
             stay_where_they_are([*self._state(), *state, *observed, *self._schedules.tensors])
             compiled = compiled_for(self.weights.vectors[0].device, function)
         with torch.no_grad():
@@ -112,7 +115,7 @@ class CompiledGradients(RecordedGradients):
     def _run(self, compiled: Repeat, minibatch: Minibatch) -> list[Tensor]:
         scheduled = self._schedules.at(minibatch.stage_steps)
         with torch.no_grad():
-            return compiled(*self._state(), *tensors_of(minibatch).values(), *scheduled)
+            return compiled(*self._state(), *self._buffers.values(), *leaves(minibatch.tree()), *scheduled)
 
     def _graph_for(self, minibatch: Minibatch) -> Repeat | None:
         """None: it has another size, or steps that are no data."""
@@ -143,23 +146,21 @@ class CompiledGradients(RecordedGradients):
         )
         return stance
 
-    def _computed(self, paths: Sequence[str], *inputs: Tensor) -> list[Tensor]:
+    def _computed(self, shape: Tree, *inputs: Tensor) -> list[Tensor]:
         """The gradient of a minibatch, as vectors, and the numbers of what the losses say; or these and the norm.
 
-        inputs: the state, a minibatch's tensors at these paths, and what is scheduled.
+        inputs: the state, the model's buffers, the tensors of a minibatch's tree of this shape, and what is scheduled.
         """
-        begin, end = len(self._state()), len(self._state()) + len(paths)
-        state, scheduled = inputs[:begin], inputs[end:]
+        rest = iter(inputs)
+        state, buffers = [next(rest) for _ in self._state()], {name: next(rest) for name in self._buffers}
+        content, scheduled = filled(shape, rest), [*rest]
         parameters = self.weights.cut(state[: len(self.weights.vectors)])
-        batch = ScheduledBatch(
-            value_of=lambda function: scheduled[self._schedules.index(function)],
-            **taken_from(dict(zip(paths, inputs[begin:end], strict=True))),
-        )
+        batch = ScheduledBatch(value_of=lambda function: scheduled[self._schedules.index(function)], **taken(**content))
 
         def total_of(used: list[Tensor]) -> tuple[Tensor, Tensor]:
             taken = iter(used)
             own = [next(taken) if is_used else p for p, is_used in zip(parameters, self._used, strict=True)]
-            named = dict(zip(self._names, own, strict=True))
+            named = {**dict(zip(self._names, own, strict=True)), **buffers}
             weighed = weigh(lambda *seen: functional_call(self.model, named, seen), self.losses, batch)
             return weighed.total, weighed.numbers().vector
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...batch import Batch, Memory
-from ...tree import Tree, flatten, map_tree, unflatten
+from ...tree import Tree, map_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,12 @@ class Minibatch:
 
     def batch(self) -> Batch:
         """Without memory (1, B), with memory (T, B)."""
-        return Batch(stage_steps=self.stage_steps, **taken(self.content, self.first_memory, self.index))
+        return Batch(stage_steps=self.stage_steps, **taken(**self.tree()))
+
+    def tree(self) -> dict[str, Tree]:
+        """What `taken` takes, all of it tensors."""
+        memory = {} if self.first_memory is None else {"first_memory": self.first_memory}
+        return {"content": self.content, "index": self.index, **memory}
 
     @property
     def size(self) -> int:
@@ -40,20 +45,9 @@ class Minibatch:
         return len(self.content["actions"]) * len(self.index)
 
 
-def taken(content: dict[str, Tree], first_memory: Memory, index: Tensor) -> dict[str, Any]:
+def taken(content: dict[str, Tree], index: Tensor, first_memory: Memory = None) -> dict[str, Any]:
     """The fields of a batch that consists of these units, see `Minibatch`."""
     if first_memory is None:
         return {"memory": None, **map_tree(lambda leaf: leaf.index_select(0, index).unsqueeze(0), content)}
     own = map_tree(lambda leaf: leaf.index_select(1, index), content)
     return {"memory": first_memory.index_select(0, index), **own}
-
-
-def tensors_of(minibatch: Minibatch) -> dict[str, Tensor]:
-    """The tensors of a minibatch by their path."""
-    trees = {"content": minibatch.content, "first_memory": minibatch.first_memory, "index": minibatch.index}
-    return {path: leaf for path, leaf in flatten(trees).items() if leaf is not None}
-
-
-def taken_from(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """`taken` from what `tensors_of` gave."""
-    return taken(**{"first_memory": None, **unflatten(tensors)})

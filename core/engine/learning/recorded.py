@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ...tree import filled, leaves
 from ..collecting.rollout import Rollout
 from ..seeding import untouched_global_random_state
 from .graph_step import GraphStep
-from .minibatch import Minibatch, taken_from, tensors_of
+from .minibatch import Minibatch, taken
 from .scheduled import Schedules, TimelessBatch
 from .tape import NotRepeatable, Repeat, record
 from .weighing import Gradients, Numbers, WeightedLoss, weigh
@@ -66,7 +67,7 @@ class RecordedGradients(Gradients):
         if recording is None or "valid" in minibatch.content:
             return super().__call__(minibatch)
         scheduled = recording.schedules.at(minibatch.stage_steps)
-        *gradients, vector = recording.repeat(*recording.state, *tensors_of(minibatch).values(), *scheduled)
+        *gradients, vector = recording.repeat(*recording.state, *leaves(minibatch.tree()), *scheduled)
         self.weights.take(gradients, recording.used)
         return Numbers(recording.tags, vector)
 
@@ -87,12 +88,12 @@ class _Recording:
 
 def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss], example: Minibatch) -> _Recording:
     state: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    seen, schedules = tensors_of(example), Schedules(weights.vectors[0].device)
+    seen, schedules = example.tree(), Schedules(weights.vectors[0].device)
     names, found = list(state), dict[str, Any]()
 
     def outputs(*inputs: Tensor) -> list[Tensor]:
         own = dict(zip(names, inputs, strict=False))
-        content = taken_from(dict(zip(seen, inputs[len(names) :], strict=False)))
+        content = taken(**filled(seen, inputs[len(names) :]))
         batch = TimelessBatch(value_of=schedules.value_of, **content)
         weighed = weigh(lambda *asked: functional_call(model, own, asked), losses, batch)
         trained = [one for one in inputs[: len(names)] if one.requires_grad]
@@ -102,6 +103,6 @@ def _recorded(model: nn.Module, weights: Weights, losses: Sequence[WeightedLoss]
         return [*weights.joined(gradients), logged.vector]
 
     own = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state.values()]
-    outputs(*own, *seen.values())  # finds what is scheduled
-    repeat = record(outputs, [*own, *seen.values(), *schedules.tensors])
+    outputs(*own, *leaves(seen))  # finds what is scheduled
+    repeat = record(outputs, [*own, *leaves(seen), *schedules.tensors])
     return _Recording(repeat, list(state.values()), schedules, **found)

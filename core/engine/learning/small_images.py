@@ -27,7 +27,7 @@ class SmallImages(TorchFunctionMode):
         given = kwargs or {}
         if func is torch.conv2d and not given and is_small(*args):
             return as_product(*args)
-        if func is F.max_pool2d and are_windows(*args, **given):
+        if func is F.max_pool2d and is_small_pooling(*args, **given):
             return as_comparisons(args[0], _pair(args[1]))
         return func(*args, **given)
 
@@ -74,7 +74,7 @@ def _patches(cells: Tensor, kernel: Sequence[int], step: tuple[int, int], size: 
     return torch.cat(seen, dim=-1)
 
 
-def are_windows(
+def is_small_pooling(
     images: Tensor,
     kernel_size: Any,
     stride: Any = None,

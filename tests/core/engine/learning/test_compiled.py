@@ -23,6 +23,7 @@ from trainctl.core.engine.learning.weights import Weights
 from trainctl.core.engine.workers.workers import SingleWorker
 from trainctl.core.errors import NonFiniteError
 from trainctl.core.model import ActorCriticOutput
+from trainctl.core.models.normalization import ObservationNormalizer
 from trainctl.losses import PPO, LossOutput
 from trainctl.models import MLPActorCritic
 
@@ -110,6 +111,18 @@ def test_compiled_gradients_are_those_of_the_steps_up_to_rounding(loss: Any) -> 
         for one, other in zip(own, expected, strict=True):
             if one is not None and other is not None:
                 torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("loss", [PPO(), OwnPPO()])
+def test_a_graph_sees_what_the_model_keeps_beside_its_parameters(loss: PPO) -> None:
+    rollout, model = filled_rollout(), model_of(normalize_observations=True)
+    gradients, _ = compiled(model, loss, rollout)
+    (normalizer,) = (module for module in model.modules() if isinstance(module, ObservationNormalizer))
+    normalizer.update(*normalizer.measure(rollout.valid_observations() + 3.0))
+    batch = rollout.examples(2)[0]
+    numbers, _ = gradients_at(gradients, batch)
+    expected, _ = gradients_at(Gradients(model, gradients.weights, gradients.losses), batch)
+    assert numbers == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_a_minibatch_of_another_size_than_the_one_compiled_is_computed_step_by_step() -> None:
