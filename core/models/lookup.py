@@ -13,6 +13,10 @@ from .compiling import is_compiling
 
 def added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
     """The gradient of a table (rows, n) from that of its looked up rows (…, n)."""
+    return (_in_a_graph if is_compiling() else _added_rows)(gradient, indices, rows)
+
+
+def _added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
     if gradient.device.type != "cpu":  # there the order in which a row is added to would be chance
         found: Tensor = torch.ops.aten.embedding_dense_backward(gradient, indices, rows, -1, False)
         return found
@@ -20,7 +24,7 @@ def added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
 
 
 # of its own the compiler adds number by number, as if another thread could be adding to the same: six times the time
-_in_a_graph = torch.library.custom_op("trainctl::added_rows", added_rows, mutates_args=())
+_in_a_graph = torch.library.custom_op("trainctl::added_rows", _added_rows, mutates_args=())
 _in_a_graph.register_fake(lambda gradient, indices, rows: gradient.new_empty(rows, gradient.shape[-1]))
 
 
@@ -44,8 +48,7 @@ class Lookup(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (indices,) = ctx.saved_tensors
-        added = _in_a_graph if is_compiling() else added_rows
-        return added(gradient, indices, ctx.rows), None
+        return added_rows(gradient, indices, ctx.rows), None
 
 
 def looked_up(table: Tensor, indices: Tensor) -> Tensor:

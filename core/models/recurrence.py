@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from .products import product
+
 Through: TypeAlias = Callable[..., tuple[Any, Sequence[Tensor]]]
 """Goes through time as `one_by_one` does."""
 
@@ -51,7 +53,7 @@ def gru(
 
     def step(memory: Tensor, given: Tensor, to_new: Tensor, mask: Tensor) -> Any:
         before = memory * mask
-        gate = torch.addmm(given, before, transposed)
+        gate = product(before, transposed, given)
         switch, hidden_new = torch.sigmoid(gate[:, : 2 * size]), gate[:, 2 * size :]
         reset, update = switch[:, :size], switch[:, size:]
         new = torch.tanh(torch.addcmul(to_new, reset, hidden_new))
@@ -82,14 +84,14 @@ def gru_gradient(
 
     # total: the gradient of this step's output; earlier: what the losses alone say of that of the step before
     def step(total: Tensor, earlier: Tensor, kept: Tensor, to_hidden: Tensor) -> Any:
-        return torch.addmm(torch.addcmul(earlier, total, kept), _times_each(total, to_hidden), weight), (total,)
+        return product(_times_each(total, to_hidden), weight, torch.addcmul(earlier, total, kept)), (total,)
 
     inputs = (_before(torch.zeros_like(gradient[0]), gradient), update * masks, to_hidden * masks.unsqueeze(-1))
     of_memory, (totals,) = through(step, gradient[-1], inputs, reverse=True)
     of_hidden = _times_each(totals, to_hidden)
     of_gates = torch.cat([of_hidden[..., : -new.shape[-1]], totals * to_new], dim=-1)
     flat = of_hidden.flatten(0, 1)
-    return of_gates, of_memory, flat.t() @ before.flatten(0, 1), flat.sum(dim=0)
+    return of_gates, of_memory, product(flat.t(), before.flatten(0, 1)), flat.sum(dim=0)
 
 
 def lstm(
@@ -105,7 +107,7 @@ def lstm(
 
     def step(memory: tuple[Tensor, Tensor], given: Tensor, mask: Tensor) -> Any:
         output_before, cell_before = memory[0] * mask, memory[1] * mask
-        gate = torch.addmm(given, output_before, transposed)
+        gate = product(output_before, transposed, given)
         switch, let_out = torch.sigmoid(gate[:, : 2 * size]), torch.sigmoid(gate[:, 3 * size :])
         let_in, keep = switch[:, :size], switch[:, size:]
         candidate = torch.tanh(gate[:, 2 * size : 3 * size])
@@ -151,14 +153,14 @@ def lstm_gradient(
         to_cell, from_cell, to_let_out, kept = factors
         of_cell = torch.addcmul(of_cell, total, to_cell)
         of_gates = torch.cat([_times_each(of_cell, from_cell), total * to_let_out], dim=-1)
-        return (torch.addmm(earlier, of_gates, weight), of_cell * kept), (total, of_cell)
+        return (product(of_gates, weight, earlier), of_cell * kept), (total, of_cell)
 
     earlier = _before(torch.zeros_like(of_cell), gradient)
     inputs = (earlier, to_cell, from_cell * masks.unsqueeze(-1), to_let_out * masks, keep * masks)
     of_memory, (totals, of_cells) = through(step, (gradient[-1], of_cell), inputs, reverse=True)
     of_gates = torch.cat([_times_each(of_cells, from_cell), totals * to_let_out], dim=-1)
     flat = of_gates.flatten(0, 1)
-    return of_gates, torch.cat(of_memory, dim=-1), flat.t() @ outputs_before.flatten(0, 1), flat.sum(dim=0)
+    return of_gates, torch.cat(of_memory, dim=-1), product(flat.t(), outputs_before.flatten(0, 1)), flat.sum(dim=0)
 
 
 def _before(first: Tensor, outcomes: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .compiling import ON_A_CPU, is_compiling
+from .products import is_large
 from .recurrence import gru, gru_gradient, lstm, lstm_gradient, one_by_one
 
 
@@ -23,8 +24,8 @@ class Recurrence:
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], outputs: int) -> None:
-        _, *inputs = inspect.signature(function).parameters
-        schema = f"({', '.join(f'Tensor {name}' for name in inputs)}) -> ({', '.join(['Tensor'] * outputs)})"
+        _, *self._inputs = inspect.signature(function).parameters
+        schema = f"({', '.join(f'Tensor {name}' for name in self._inputs)}) -> ({', '.join(['Tensor'] * outputs)})"
         name = f"trainctl::{function.__name__}"
         self._one_by_one = partial(function, one_by_one)
         self._operation = torch.library.custom_op(name, self._compiled, mutates_args=(), schema=schema)
@@ -37,7 +38,10 @@ class Recurrence:
         return found
 
     def _compiled(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_in_a_graph(self._function)(*inputs))
+        named = dict(zip(self._inputs, inputs, strict=True))
+        # a step of large products takes the time of these, and they are no part of a graph
+        is_large_step = is_large(named["masks"][0], named["weight"])
+        return self._one_by_one(*inputs) if is_large_step else tuple(_in_a_graph(self._function)(*inputs))
 
 
 @cache

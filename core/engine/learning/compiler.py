@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...models.compiling import ON_A_CPU, traced
+from .cpu_operations import CPUOperations
 from .small_images import SmallImages
 from .tape import Repeat
 
@@ -63,7 +64,7 @@ def in_one_graph(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Ten
     from torch import _inductor  # with torch's compiler, which takes as long to import as torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with traced(), SmallImages():
+    with traced(), SmallImages(), CPUOperations():
         graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     with torch.no_grad():
         compiled = _inductor.compile(graph, [one.detach() for one in inputs], options=ON_A_CPU)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.jit import optimized_execution  # type: ignore[attr-defined]
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .cpu_operations import CPUOperations
+
 Repeat: TypeAlias = Callable[..., list[Tensor]]
 """From the inputs to the outputs, by the recorded operations."""
 
@@ -29,7 +31,7 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
     What autograd does within the function is recorded like all else. What Python decides is decided for ever: the
     function must not depend on anything but its inputs. Raises NotRepeatable where that is seen to be so.
     """
-    with _Tape(inputs) as tape:
+    with _Tape(inputs) as tape, CPUOperations():
         outputs = function(*inputs)
     results = ", ".join(tape.name(output) for output in outputs)
     source = "\n    ".join([f"def repeat({', '.join(tape.inputs)}):", *tape.lines, f"return [{results}]"]) + "\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from trainctl.core.engine import device
-from trainctl.core.engine.device import cores, learning_threads, threads
+from trainctl.core.engine.device import cores, learning_threads, prepare, threads
 from trainctl.models import CNNActorCritic, MLPActorCritic
 
 CHOICE = spaces.Discrete(2)
@@ -42,6 +43,29 @@ def test_as_many_threads_learn_as_the_work_for_a_minibatch_is_worth(monkeypatch:
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     assert learning_threads(images, 84 * 84, 64) == 1
+
+
+@pytest.fixture
+def whatever_repeats() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@pytest.mark.usefixtures("whatever_repeats")
+def test_on_a_cpu_the_gradient_of_an_index_is_the_same_each_time() -> None:
+    table, indices = torch.randn(11, 64, requires_grad=True), torch.randint(0, 11, (8000,))
+    weights = torch.randn(8000, 64)
+
+    def gradient() -> bytes:
+        return torch.autograd.grad(table[indices], table, weights)[0].numpy().tobytes()
+
+    with threads(2):
+        assert len({gradient() for _ in range(50)}) > 1  # two threads add to the same rows
+        prepare("cpu", deterministic=False)
+        torch.set_num_threads(2)
+        assert len({gradient() for _ in range(50)}) == 1
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 6), ("", 6)])
