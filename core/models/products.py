@@ -8,13 +8,15 @@ from torch import Tensor
 LARGE = 2**21
 """Multiplications from which on a product is worth what it takes to call oneDNN, some 10 µs."""
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
 NAME = "trainctl::large_product"
 
 
 def is_large(rows: Tensor, matrix: Tensor) -> bool:
     """Whether the product of so many rows (…, k) with a matrix is one for oneDNN: on a CPU, of float32."""
-    is_known = torch.backends.mkldnn.is_available() and rows.device.type == "cpu" and rows.dtype == torch.float32
-    return is_known and rows.shape[:-1].numel() * matrix.numel() >= LARGE
+    is_known = rows.device.type == "cpu" and rows.dtype == torch.float32
+    return HAS_ONEDNN and is_known and rows.shape[:-1].numel() * matrix.numel() >= LARGE
 
 
 def product(left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
