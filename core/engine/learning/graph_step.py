@@ -19,27 +19,31 @@ class GraphStep:
     * is_bad: whether norm plus total, a scalar, is known not to be finite; see `LookEachTime`.
 
     state: what it reads and changes: the vector of weights, both moments, the counts of steps; and the step's
-    factors, see `_stepped`: in the graph their powers would be computed for every eight weights.
+    factors, see `_stepped`: learning rate and betas may follow a schedule, and powers would be computed for every eight
+    weights.
     """
 
     def __init__(self, steps: WholeAdamSteps, settings: ResolvedSettings, is_bad: Callable[[Tensor], bool]) -> None:
         self.steps, self.settings, self.is_bad = steps, settings, is_bad
-        self.factors = steps.counts.new_zeros(3).unbind()
+        self._values = [0.0] * 6
+        self.factors = steps.counts.new_zeros(len(self._values)).unbind()
         self.state = [steps.vector, *steps.moments.values(), steps.counts, *self.factors]
         self._traced = self._hyperparameters()
 
     def _hyperparameters(self) -> dict[str, Any]:
         group = self.steps.optimizer.param_groups[0]
-        return {name: group[name] for name in ("betas", "eps", "weight_decay", "maximize", "decoupled_weight_decay")}
+        return {name: group[name] for name in ("eps", "weight_decay", "maximize", "decoupled_weight_decay")}
 
     def is_ready(self) -> bool:
         """Whether the step is still the one that was traced. Sets the factors to those of the next step."""
-        learning_rate = self.steps.optimizer.param_groups[0]["lr"]
-        (first, second), decay = self._traced["betas"], self._traced["weight_decay"]
-        count = self.steps.count + 1
-        now = learning_rate / (1 - first**count), math.sqrt(1 - second**count), 1 - learning_rate * decay
-        for factor, value in zip(self.factors, now, strict=True):
-            factor.fill_(value)
+        group, count = self.steps.optimizer.param_groups[0], self.steps.count + 1
+        (first, second), rate = group["betas"], group["lr"]
+        shrinkage = 1 - rate * group["weight_decay"]
+        values = [rate / (1 - first**count), math.sqrt(1 - second**count), shrinkage, 1 - first, second, 1 - second]
+        for factor, value, before in zip(self.factors, values, self._values, strict=True):
+            if value != before:
+                factor.fill_(value)
+        self._values = values
         return self.steps.same_counts and self._hyperparameters() == self._traced
 
     def was_made(self) -> None:
@@ -66,19 +70,23 @@ class GraphStep:
         rate: Tensor,
         root: Tensor,
         shrinkage: Tensor,
+        part: Tensor,
+        second: Tensor,
+        part_of_square: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Adam (Kingma and Ba 2015, algorithm 1) or AdamW (Loshchilov and Hutter 2019, algorithm 2).
 
         * rate: the learning rate / (1 - β₁ᵗ). root: √(1 - β₂ᵗ). shrinkage: 1 - learning rate × weight decay.
+        * part: 1 - β₁. second: β₂. part_of_square: 1 - β₂.
         """
-        (first, second), decay = self._traced["betas"], self._traced["weight_decay"]
+        decay = self._traced["weight_decay"]
         if self._traced["maximize"]:
             gradient = -gradient
         if self._traced["decoupled_weight_decay"]:
             weights = weights * shrinkage
         elif decay:
             gradient = gradient + decay * weights
-        mean = torch.lerp(mean, gradient, 1 - first)
-        square = second * square + (1 - second) * gradient.square()
+        mean = torch.lerp(mean, gradient, part)
+        square = second * square + part_of_square * gradient.square()
         size = square.sqrt() / root + self._traced["eps"]
         return weights - rate * mean / size, mean, square, counts + 1

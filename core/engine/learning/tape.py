@@ -26,7 +26,8 @@ class NotRepeatable(Exception):  # noqa: N818 no error: the computation is right
 
 def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Repeat:
     """Run `function(*inputs)` and return what does the same with other inputs: without Python and without autograd,
-    which take most of the time where tensors are small. The results are the same bits, but for what `CPUOperations` does.
+    which take most of the time where tensors are small. The results are the same bits but for what `CPUOperations`
+    does.
 
     What autograd does within the function is recorded like all else. What Python decides is decided for ever: the
     function must not depend on anything but its inputs. Raises NotRepeatable where that is seen to be so.

@@ -16,6 +16,7 @@ from trainctl.core.builder import Builder
 from trainctl.core.engine.collecting.rollout import Rollout
 from trainctl.core.engine.learning.compiled import CompiledGradients
 from trainctl.core.engine.learning.compiler import Compiler
+from trainctl.core.engine.learning.graph_step import GraphStep
 from trainctl.core.engine.learning.learner import Learner
 from trainctl.core.engine.learning.minibatch import Minibatch
 from trainctl.core.engine.learning.weighing import Gradients, WeightedLoss
@@ -203,7 +204,12 @@ def test_a_memory_that_would_be_a_part_of_the_graph_for_each_step_is_not_compile
         (optim.AdamW, {"lr": 0.1, "weight_decay": 0.1}, OwnPPO()),
     ],
 )
-def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, arguments: dict[str, Any], loss: PPO) -> None:
+def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(
+    kind: Any, arguments: dict[str, Any], loss: PPO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[GraphStep] = []
+    was_made = GraphStep.was_made
+    monkeypatch.setattr(GraphStep, "was_made", lambda step: (was_made(step), made.append(step)))
     rollout, losses = filled_rollout(), [WeightedLoss("ppo", 2.0, loss)]
     settings = resolved(max_grad_norm=0.01, update_repeats=2, num_mini_batch=2)
     said: list[str] = []
@@ -214,7 +220,7 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
         if compiles:
             learner.compile(Compiler(said.append, said.append))
         means = [learner.update(rollout, losses, settings, index, 0) for index in (0, 1)]
-        learner.optimizer.param_groups[0]["lr"] = 0.01  # as a schedule does
+        learner.optimizer.param_groups[0] |= {"lr": 0.01, "betas": (0.7, 0.8)}  # as OneCycleLR does
         means.append(learner.update(rollout, losses, settings, 2, 0))
         learner.step(
             learner.parameters[0].square().sum(), 1, settings
@@ -224,6 +230,7 @@ def test_a_step_in_the_graph_is_the_optimizers_up_to_rounding(kind: Any, argumen
         found.append(([parameter.detach().clone() for parameter in learner.parameters], means, steps))
     (ours, our_means, our_steps), (theirs, their_means, their_steps) = found
     assert said == ["compiling the update, which takes from a few seconds to a minute"]
+    assert len(made) == 12  # two in each of two repeats of three updates
     assert our_steps == their_steps
     assert max(our_steps) == 17
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
