@@ -1,25 +1,31 @@
 """What an environment's spaces, first reset and first step show of mistakes in it, in words that its author can use.
 
-Each function raises ExperimentError: what is wrong here would be wrong in every step, and no replacement helps.
+The environment may be many in one, a VectorEnv, which gives each thing once for each of them. Each function raises
+ExperimentError: what is wrong here would be wrong in every step, and no replacement helps.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
 
 from ...errors import ExperimentError, Fault, shown, written
 from ...tree import Tree, made_of
-from .spaces import observation_layout
+from .spaces import allocate, as_array, observation_layout
+
+AnyEnv: TypeAlias = gymnasium.Env[Any, Any] | VectorEnv
 
 
-def look_at_spaces(env: gymnasium.Env[Any, Any]) -> None:
+def look_at_spaces(env: AnyEnv) -> None:
     """It must have both."""
-    for name, example in (("observation_space", "Box(-1.0, 1.0, (4,))"), ("action_space", "Discrete(2)")):
+    prefix = "single_" if isinstance(env, VectorEnv) else ""
+    for own, example in (("observation_space", "Box(-1.0, 1.0, (4,))"), ("action_space", "Discrete(2)")):
+        name = prefix + own
         space = getattr(env, name, None)
         if not isinstance(space, gymnasium.Space):
             found = "has no" if space is None else f"has {space!r}, which is no gymnasium.Space, as"
@@ -27,7 +33,7 @@ def look_at_spaces(env: gymnasium.Env[Any, Any]) -> None:
             raise _error(env, "__init__", f"{env} {found} {name}", hint)
 
 
-def first_reset(env: gymnasium.Env[Any, Any], seed: int) -> tuple[Any, dict[str, Any]]:
+def first_reset(env: AnyEnv, seed: int) -> tuple[Any, dict[str, Any]]:
     """Reset it; returns what it gives."""
     for layer in _layers(env):
         parameters = inspect.signature(layer.reset).parameters
@@ -43,7 +49,7 @@ def first_reset(env: gymnasium.Env[Any, Any], seed: int) -> tuple[Any, dict[str,
     return answer
 
 
-def first_step(env: gymnasium.Env[Any, Any], action: Any) -> Any:
+def first_step(env: AnyEnv, action: Any) -> Any:
     """Take a step; returns what it gives."""
     answer: Any = env.step(action)
     if not (isinstance(answer, tuple) and len(answer) == 5 and isinstance(answer[4], Mapping)):
@@ -54,15 +60,24 @@ def first_step(env: gymnasium.Env[Any, Any], action: Any) -> Any:
     observation, reward, terminated, truncated, _ = answer
     _look_at_observation(env, "step", observation)
     for name, value in (("reward", reward), ("terminated", terminated), ("truncated", truncated)):
-        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
+        if np.shape(value) != _each(env) or as_array(value).dtype.kind not in "biuf":
             hint = "a reward is one number, terminated and truncated are True or False"
+            hint += ", each for each environment" if _each(env) else ""
             raise _error(env, "step", f"step() of {env} gave {made_of(value)} as {name}", hint)
     return answer
 
 
-def _look_at_observation(env: gymnasium.Env[Any, Any], method: str, observation: Any) -> None:
-    for complaint in _complaints(observation_layout(env.observation_space), observation, "the observation"):
-        hint = f"its observation_space is {shown(env.observation_space)}: observations and space must fit"
+def _each(env: AnyEnv) -> tuple[int, ...]:
+    """The shape of what it gives once for each environment: () or (N,)."""
+    return (env.num_envs,) if isinstance(env, VectorEnv) else ()
+
+
+def _look_at_observation(env: AnyEnv, method: str, observation: Any) -> None:
+    name = "single_observation_space" if isinstance(env, VectorEnv) else "observation_space"
+    space = getattr(env, name)
+    layout = allocate(observation_layout(space), *_each(env))
+    for complaint in _complaints(layout, observation, "the observation"):
+        hint = f"its {name} is {shown(space)}: observations and space must fit"
         raise _error(env, method, f"{method}() of {env} gave an observation outside its space: {complaint}", hint)
 
 
@@ -79,7 +94,7 @@ def _complaints(layout: Tree, observation: Any, name: str) -> Iterator[str]:
                 yield f"{name} has no {key!r}"
         return
     try:
-        array = np.asarray(observation)
+        array = as_array(observation)
     except ValueError:  # lists of different lengths
         array = np.empty((), object)
     is_exact = layout.dtype.kind != "f" and array.dtype.kind not in "biu"
@@ -87,15 +102,15 @@ def _complaints(layout: Tree, observation: Any, name: str) -> Iterator[str]:
         yield f"{name} is {made_of(observation)}, not {made_of(layout)}"
 
 
-def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
     """The environment and what it wraps, from the outside in."""
     yield env
-    while isinstance(env, gymnasium.Wrapper):
+    while isinstance(env, (gymnasium.Wrapper, VectorWrapper)):
         env = env.env
         yield env
 
 
-def _error(env: gymnasium.Env[Any, Any], method: str, message: str, hint: str) -> ExperimentError:
+def _error(env: AnyEnv, method: str, message: str, hint: str) -> ExperimentError:
     """At the outermost definition of the method that is not a library's."""
     places = (written(getattr(type(layer), method, None)) for layer in _layers(env))
     return ExperimentError([Fault(message, next(filter(None, places), None), hint)])

@@ -50,6 +50,11 @@ def allocate(layout: Tree, *leading: int) -> Tree:
     return map_tree(lambda leaf: np.zeros((*leading, *leaf.shape), leaf.dtype), layout)
 
 
+def as_array(values: Any) -> np.ndarray:
+    """The values as NumPy array; simulators may give torch tensors, on a device."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+
+
 def writer(layout: Tree) -> Callable[[Tree, int, Any], None]:
     """A function (rows, index, observation) that writes one environment's observation into its row."""
     if not isinstance(layout, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,8 @@ from ...errors import ExperimentError
 from ...tree import Tree, map_tree
 from ..seeding import derived_seed
 from .environments import Environments, Episode, EpisodeEnd, Row, episode_metrics
-from .spaces import from_environment
+from .first_look import first_reset, first_step, look_at_spaces
+from .spaces import as_array, from_environment
 
 
 class VectorEnvironments(Environments):
@@ -23,7 +25,10 @@ class VectorEnvironments(Environments):
     """
 
     def __init__(self, env: VectorEnv, first_index: int, seed: int, purpose: str = "environment") -> None:
+        look_at_spaces(env)
         self.env = env
+        self._reset: Callable[..., Any] = self._first_reset
+        self._step: Callable[[np.ndarray], Any] = self._first_step
         self.num_envs = env.num_envs
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
@@ -40,15 +45,23 @@ class VectorEnvironments(Environments):
         seed = derived_seed(*self._key, self._resets)
         self._resets += 1
         self._ended[:], self._returns[:], self._lengths[:] = False, 0, 0
-        _copy(observations, self.env.reset(seed=seed)[0])
+        _copy(observations, self._reset(seed=seed)[0])
+
+    def _first_reset(self, seed: int) -> Any:
+        self._reset = self.env.reset
+        return first_reset(self.env, seed)
+
+    def _first_step(self, actions: np.ndarray) -> Any:
+        self._step = self.env.step
+        return first_step(self.env, actions)
 
     def begin_step(self, actions: np.ndarray) -> None:
         self._actions = actions
 
     def end_step(self, row: Row) -> list[EpisodeEnd]:
         inserted = self._ended.copy() if self.mode == AutoresetMode.NEXT_STEP else None
-        observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
-        rewards, terminated, truncated = (_array(values) for values in (rewards, terminated, truncated))
+        observations, rewards, terminated, truncated, infos = self._step(self._actions)
+        rewards, terminated, truncated = (as_array(values) for values in (rewards, terminated, truncated))
         row.rewards[:] = rewards
         row.terminated[:] = terminated
         row.truncated[:] = truncated & ~terminated
@@ -84,7 +97,7 @@ class VectorEnvironments(Environments):
                 "a truncated episode bootstraps with the value of its last observation: put it into infos['final_obs']",
             )
         final = map_tree(lambda leaf: leaf[i], last)
-        return EpisodeEnd(i, episode, map_tree(lambda leaf: np.array(_array(leaf)), final))
+        return EpisodeEnd(i, episode, map_tree(lambda leaf: np.array(as_array(leaf)), final))
 
     @cached_property
     def has_expert(self) -> bool:
@@ -147,13 +160,8 @@ class VectorEnvironments(Environments):
         self.env.close()
 
 
-def _array(values: Any) -> np.ndarray:
-    """The values as NumPy array; simulators may give torch tensors, on a device."""
-    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
-
-
 def _copy(target: Tree, source: Tree) -> None:
-    map_tree(lambda to, values: np.copyto(to, _array(values), casting="same_kind"), target, source)
+    map_tree(lambda to, values: np.copyto(to, as_array(values), casting="same_kind"), target, source)
 
 
 def _of_environment(infos: dict[str, Any], i: int) -> dict[str, Any]:

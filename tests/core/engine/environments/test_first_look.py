@@ -5,12 +5,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 
 from tests.toys import CountingEnv
 from trainctl.core.engine.environments import Row
 from trainctl.core.engine.environments.build import build_environments
 from trainctl.core.engine.environments.first_look import first_reset, first_step, look_at_spaces
+from trainctl.core.engine.environments.vector import VectorEnvironments
 from trainctl.core.errors import ExperimentError
 
 SEEN = np.zeros(1, np.float32)
@@ -140,3 +143,57 @@ def test_what_is_written_wrongly_ends_the_training_at_once(processes: int) -> No
             environments.step(np.zeros(1, np.int64), row)
     finally:
         environments.close()
+
+
+SEEN_BY_TWO = np.zeros((2, 1), np.float32)
+
+
+class AnsweringMany(VectorEnv):
+    """Two environments in one, which answer with what they were given."""
+
+    num_envs = 2
+    single_observation_space = spaces.Box(-1, 1, (1,))
+    single_action_space = spaces.Discrete(2)
+
+    def __init__(self, seen: Any = SEEN_BY_TWO, rewards: Any = SEEN_BY_TWO[:, 0], flags: Any = (False, False)) -> None:
+        self.answer = (seen, rewards, flags, flags, {})
+
+    def reset(self, **_: Any) -> Any:
+        return SEEN_BY_TWO, {}
+
+    def step(self, actions: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("env", "complaint"),
+    [
+        (AnsweringMany(seen=SEEN), "the observation is float32 (1,), not float32 (2, 1)"),
+        (AnsweringMany(rewards=np.zeros((2, 1))), "gave float64 (2, 1) as reward"),
+        (AnsweringMany(rewards=0.5), "gave 0.5 as reward"),
+        (AnsweringMany(flags=np.zeros(3, bool)), "gave bool (3,) as terminated"),
+    ],
+)
+def test_so_is_a_wrong_step_of_many_environments_in_one(env: VectorEnv, complaint: str) -> None:
+    environments = VectorEnvironments(env, first_index=0, seed=0)
+    seen = np.zeros((2, 1), np.float32)
+    environments.reset(seen)
+    row = Row(np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool), seen)
+    with pytest.raises(ExperimentError) as caught:
+        environments.step(np.zeros(2, np.int64), row)
+    (fault,) = caught.value.faults
+    assert complaint in fault.message
+    assert fault.location is not None
+
+
+def test_many_environments_in_one_may_give_tensors() -> None:
+    env = AnsweringMany(torch.zeros(2, 1), torch.ones(2), torch.zeros(2, dtype=torch.bool))
+    look_at_spaces(env)
+    assert first_step(env, None) is env.answer
+
+
+def test_many_environments_in_one_without_a_space_of_each_are_refused() -> None:
+    env = AnsweringMany()
+    env.single_action_space = None  # type: ignore[assignment]
+    with pytest.raises(ExperimentError, match="has no single_action_space"):
+        VectorEnvironments(env, first_index=0, seed=0)
