@@ -72,10 +72,17 @@ def test_what_there_is_not_is_refused_in_words(trainctl: Trainctl, longer: Path)
         assert complaint in said.err
 
 
-def test_a_reward_that_is_no_number_fails_again_as_it_did_in_training(trainctl: Trainctl, tmp_path: Path) -> None:
+@pytest.mark.parametrize("condition", ["self.steps == 3", "self.questions == 3"], ids=["steps", "questions"])
+def test_a_reward_that_is_no_number_fails_again_as_it_did_in_training(
+    trainctl: Trainctl, tmp_path: Path, condition: str
+) -> None:
     stepped = "observation, reward, *rest = super().step(action)"
-    given = "return (observation, None if self.steps == 3 else reward, *rest)"
+    given = f"return (observation, None if {condition} else reward, *rest)"
     source = TINY.read_text().replace("return super().step(action)", f"{stepped}\n        {given}")
+    source = source.replace("position, _, angle", "self.questions += 1\n        position, _, angle")
+    source = source.replace(
+        "class Balancing(gymnasium.Wrapper):", "class Balancing(gymnasium.Wrapper):\n    questions = 0"
+    )
     (tmp_path / "unpaid.py").write_text(source)
     assert trainctl("run", "unpaid.py", "--name", "unpaid", "--quiet").code == 7
     said = trainctl("replay", "runs/unpaid", "--failure", "environment-1-episode-0")

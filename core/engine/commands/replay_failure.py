@@ -77,11 +77,16 @@ def _play(pipe: Connection, environment: StageEnvironment, seed: int, recorded: 
         built = build_environments(environment.source, [recorded["environment"]], seed, environment.purpose)
         assert isinstance(built, SerialEnvironments), "failures of vector environments are not recorded"
         (tracked,) = built.environments
+        tracked.advance_to(recorded.get("scenes", 0))
         tracked.episode = recorded["episode"] - 1
         tracked.reset()
-        for number, action in enumerate(np.array(recorded["actions"], recorded["dtype"]), start=1):
-            tracked.step(action)
-            pipe.send(number)
+        asked = recorded.get("asked", [])
+        for number, action in enumerate([*np.array(recorded["actions"], recorded["dtype"]), None]):
+            if number in asked:
+                tracked.expert_action()
+            if action is not None:
+                tracked.step(action)
+                pipe.send(number + 1)
         pipe.send(None)
     except Exception as error:
         pipe.send(in_words(error))

@@ -44,6 +44,7 @@ class Failure(NamedTuple):
 
     * environment: global index; episode, seed: of the episode in which it failed.
     * actions: taken since the episode began, the last one included: (steps, …).
+    * asked: after how many of these its expert was asked, each time. scenes: how many new ones were asked for before.
     * what: the error in words.
     """
 
@@ -51,6 +52,8 @@ class Failure(NamedTuple):
     episode: int
     seed: int
     actions: np.ndarray
+    asked: list[int]
+    scenes: int
     what: str
 
 

@@ -123,8 +123,11 @@ class ProcessEnvironments(Environments):
         guilty = part.start + int(self._memory.stepping[part].argmax())
         self._memory.stepping[part] = False
         index, episode = self._indices[guilty], int(self._episodes[guilty])
-        actions = np.array(self._histories[guilty])
-        failure = Failure(index, episode, derived_seed(*self._key, index, episode), actions, what)
+        actions, asked = np.array(self._histories[guilty]), list(self._asked[guilty])
+        if self._experts_asked:  # and what was asked is lost
+            asked.append(len(actions))
+        seed = derived_seed(*self._key, index, episode)
+        failure = Failure(index, episode, seed, actions, asked, self._scenes, what)
         return fail(guilty, self._memory.row, failure)
 
     def _before_step(self, part: slice, guilty: list[int]) -> tuple[int, dict[int, int], dict[str, Any]]:

@@ -53,7 +53,8 @@ class TrackedEnvironment:
 
     def failure(self, what: str) -> Failure:
         """What there is to say about a failure in the running episode."""
-        return Failure(self.index, self.episode, self.episode_seed, np.array(self.actions), what)
+        done = (np.array(self.actions), list(self.asked), self.scenes)
+        return Failure(self.index, self.episode, self.episode_seed, *done, what)
 
     @property
     def episode_seed(self) -> int:

@@ -183,7 +183,7 @@ def test_an_expert_that_ends_its_process_costs_its_own_episode_and_one_answer_of
     assert answered == [[True, True], [False, False], [True, True]]
     assert observations[:, 0].tolist() == [1, 3]
     ((guilty, failure),) = ended.pop(1)
-    assert (guilty, failure.what) == (0, "its process died with exit code 7")
+    assert (guilty, failure.what, failure.asked) == (0, "its process died with exit code 7", [0, 1])
     assert ended == [[], []]
     environments.close()
 
