@@ -38,6 +38,7 @@ def train(
     run's own copy.
     """
     from ..core.engine.workers.signals import StopRequest
+    from ..core.engine.workers.workers import is_one_of_many, workers_here
     from .console import say
 
     faulthandler.enable(2)  # what crashes below Python says in which line
@@ -49,13 +50,11 @@ def train(
             with request.listening() if fleet.is_single else contextlib.nullcontext():
                 outcome = begin(display, request)
         except Exception as error:
-            for note in _way_on(error, display.directory, experiment):
+            for note in _way_on(error, display.directory, experiment, workers_here()):
                 error.add_note(note)
             raise
         finally:
             display.close()
-        from ..core.engine.workers.workers import is_one_of_many
-
         if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome, fleet))
     if as_json and not is_one_of_many():
@@ -74,21 +73,21 @@ def _display(quiet: bool, plain: bool) -> QuietDisplay:
     return LiveDisplay()
 
 
-def _way_on(error: Exception, directory: Path | None, experiment: Path | None) -> list[str]:
-    """What is left of a run that has failed; nothing if it never began."""
+def _way_on(error: Exception, directory: Path | None, experiment: Path | None, nproc: int) -> list[str]:
+    """What is left of a run that has failed, and how so many workers go on; nothing if it never began."""
     if directory is None:
         return []
     from ..core.engine.saving.checkpoint import newest_valid
 
     newest, _ = newest_valid(directory / "checkpoints")
     last = newest.path if newest else "none, so it would begin anew"
-    lines = [("run", directory), ("last checkpoint", last), _command_after(error, directory, experiment)]
+    lines = [("run", directory), ("last checkpoint", last), _command_after(error, directory, experiment, nproc)]
     return [f"  {label:17}{text}" for label, text in lines]
 
 
-def _command_after(error: Exception, run: Path, experiment: Path | None) -> tuple[str, str]:
+def _command_after(error: Exception, run: Path, experiment: Path | None, nproc: int) -> tuple[str, str]:
     """The command that goes on. As it was, a run would only repeat a fault of its experiment: it has a copy of it."""
-    resume = _command("resume", run)
+    resume = _resume(run, nproc)
     if isinstance(error, NonFiniteError):
         return "go on with", f"{resume} --set NAME=VALUE --allow-changes"
     if isinstance(error, (ExperimentError, EnvironmentFailure)) or _is_users(error):
@@ -116,11 +115,14 @@ def _summary(outcome: Outcome, fleet: Fleet) -> list[str]:
 
 def _commands(outcome: Outcome, fleet: Fleet) -> Iterator[tuple[str, str]]:
     if outcome.status != "complete":
-        workers = "" if fleet.nproc == 1 else f" --nproc {fleet.nproc}"
-        yield "go on", _command("resume", outcome.run) + workers
+        yield "go on", _resume(outcome.run, fleet.nproc)
     if outcome.checkpoint is not None:
         yield "evaluate", _command("evaluate", outcome.run)
     yield "watch", f"tensorboard --logdir {shlex.quote(str(outcome.run.parent))}"
+
+
+def _resume(run: Path, nproc: int) -> str:
+    return _command("resume", run) + ("" if nproc == 1 else f" --nproc {nproc}")
 
 
 def _command(name: str, run: Path) -> str:

@@ -87,3 +87,16 @@ def test_the_way_on_from_a_failure_is_one_that_does_not_only_repeat_it(
         "  last checkpoint  none, so it would begin anew",
         f"  {command.format(tmp_path)}",
     ]
+
+
+def test_what_a_worker_proposes_goes_on_with_as_many_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(display: Any, request: object) -> Outcome:
+        display.directory = tmp_path
+        raise EnvironmentFailure("it hangs")
+
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(EnvironmentFailure) as raised:
+        train(begin, ONE_PROCESS, True, True, False)
+    assert raised.value.__notes__[-1] == (
+        f"  once mended      trainctl resume --checkpoint {tmp_path} --nproc 2 --experiment FILE"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,7 @@ def _write(
     history = record.get("changes", [])
     if wish.experiment is not None:
         new = directory.path / "experiment.new"  # beside the old one, which it may be made from
+        shutil.rmtree(new, ignore_errors=True)  # what was left by a process that was killed just here
         keep_experiment(loaded, new)
         directory.experiment.rename(directory.path / f"experiment.before-change-{len(history) + 1}")
         new.rename(directory.experiment)
