@@ -44,18 +44,14 @@ def prepare(device: str, deterministic: bool) -> torch.device:
     if chosen.type == "cuda":
         _check_gpu(chosen)
         torch.cuda.set_device(chosen)
-    if deterministic or chosen.type == "cpu":  # where it costs nothing: an index's gradient is even faster so
-        _repeat_bits(is_strict=deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    elif chosen.type == "cpu":  # where it costs nothing: the gradient of an index is even computed sooner
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import torch's compiler
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it takes time
     return chosen
-
-
-def _repeat_bits(is_strict: bool) -> None:
-    """Only operations that give the same bits each time; others raise an error, or warn where that is not strict."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=not is_strict)
-    # with NaN, to find mistakes, for which there is no time
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
 
 
 @contextlib.contextmanager
