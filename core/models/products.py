@@ -8,7 +8,9 @@ from torch import Tensor
 LARGE = 2**21
 """Multiplications from which on a product is worth what it takes to call oneDNN, some 10 µs."""
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available()
+IS_X86 = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+HAS_ONEDNN = IS_X86 and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+"""Whether torch has this, under a private name; on other processors nobody has measured it."""
 
 NAME = "trainctl::large_product"
 
