@@ -127,6 +127,29 @@ def test_an_edited_experiment_takes_the_place_of_the_run_s_own_copy(folder: Path
     assert (outcome.run / "experiment.before-change-1" / "small.py").is_file()
 
 
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_a_change_that_was_killed_before_it_stood_in_the_record_never_was(
+    folder: Path, renamed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (folder / "small.py").read_text("utf-8")
+    (folder / "faster.py").write_text(source.replace('{"lr": 1e-3}', '{"lr": 5e-3}'), "utf-8")
+    path, rename, done = folder / "runs" / "first" / "checkpoints" / "step-000000001200", Path.rename, list[Path]()
+
+    def die_after(own: Path, target: Path) -> Path:
+        done.append(rename(own, target))
+        if len(done) == renamed:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", die_after)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(path, experiment=folder / "faster.py", allow_changes=True)
+    assert weights(go_on(path)) == weights(run(folder, "whole", save=200))
+    assert [one.name for one in (folder / "runs" / "first" / "experiment").glob("*.py")] == ["small.py"]
+    assert not list((folder / "runs" / "first").glob("experiment.before-change-*"))
+
+
 def test_a_comment_is_no_change(folder: Path) -> None:
     whole = run(folder, "whole", save=200)
     (folder / "small.py").write_text((folder / "small.py").read_text("utf-8") + "\n# a comment\n", "utf-8")

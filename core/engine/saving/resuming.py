@@ -20,7 +20,7 @@ from ..progress import STOPPED_EARLY
 from .changes import HARMLESS, Change, changes, refuse_changes, shape_changes, stage_changes, table, ways_on
 from .checkpoint import Checkpoint, list_checkpoints
 from .checkpoint_directory import set_aside
-from .from_checkpoint import Warn, chosen_checkpoint
+from .from_checkpoint import Warn, chosen_checkpoint, load_run
 from .kept_experiment import keep_experiment
 from .run_directory import RunDirectory
 
@@ -30,6 +30,7 @@ def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> P
 
     Raises `ExperimentChangedError` for a change of the training that is not allowed, or cannot be.
     """
+    take_back_unfinished_change(directory)
     if wish == AS_IT_WAS:
         return path
     with directory.lock():
@@ -47,11 +48,30 @@ def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> P
     return directory.path if checkpoint is None else checkpoint.path
 
 
+def take_back_unfinished_change(directory: RunDirectory) -> None:
+    """Where a process was killed while it changed a run's experiment, which never came to its record, it is again
+    what it was."""
+    if not _replaced_experiment(directory).exists():
+        return
+    with directory.lock():
+        before = _replaced_experiment(directory)
+        if before.exists():  # and no other process was still at it
+            shutil.rmtree(directory.experiment, ignore_errors=True)
+            before.rename(directory.experiment)
+            directory.write_json(directory.pipeline, describe(load_run(directory).experiment))
+
+
+def _replaced_experiment(directory: RunDirectory) -> Path:
+    """Where the experiment is kept that the next change takes the place of."""
+    return directory.path / f"experiment.before-change-{len(directory.read_run().get('changes', [])) + 1}"
+
+
 def wish_of(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions, warn: Warn) -> Wish:
     """What a command that would begin a run, and finds it begun, wants changed in it.
 
     Options that change no bit of the training are written into the run. Raises `ExperimentChangedError` for others.
     """
+    take_back_unfinished_change(directory)
     check_same(directory, loaded, options)
     for name in _edited(directory, loaded):
         warn(
@@ -200,12 +220,11 @@ def _write(
     checkpoint: Checkpoint | None,
 ) -> None:
     """From here on this is the run's experiment; what it was before stays beside it."""
-    history = record.get("changes", [])
     if wish.experiment is not None:
         new = directory.path / "experiment.new"  # beside the old one, which it may be made from
         shutil.rmtree(new, ignore_errors=True)  # what was left by a process that was killed just here
         keep_experiment(loaded, new)
-        directory.experiment.rename(directory.path / f"experiment.before-change-{len(history) + 1}")
+        directory.experiment.rename(_replaced_experiment(directory))
         new.rename(directory.experiment)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     since = checkpoint.path.name if checkpoint else None
@@ -215,5 +234,5 @@ def _write(
         settings={**record["settings"], **wish.settings},
         parameters=plain(loaded.parameters),
         adjustments=adjustments.to_json(),
-        changes=[*history, entry],
+        changes=[*record.get("changes", []), entry],
     )
