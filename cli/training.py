@@ -38,7 +38,6 @@ def train(
     run's own copy.
     """
     from ..core.engine.workers.signals import StopRequest
-    from ..core.engine.workers.workers import is_one_of_many, workers_here
     from .console import say
 
     faulthandler.enable(2)  # what crashes below Python says in which line
@@ -50,11 +49,13 @@ def train(
             with request.listening() if fleet.is_single else contextlib.nullcontext():
                 outcome = begin(display, request)
         except Exception as error:
-            for note in _way_on(error, display.directory, experiment, workers_here()):
+            for note in _way_on(error, display.directory, experiment):
                 error.add_note(note)
             raise
         finally:
             display.close()
+        from ..core.engine.workers.workers import is_one_of_many
+
         if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
             say(_summary(outcome, fleet))
     if as_json and not is_one_of_many():
@@ -73,21 +74,23 @@ def _display(quiet: bool, plain: bool) -> QuietDisplay:
     return LiveDisplay()
 
 
-def _way_on(error: Exception, directory: Path | None, experiment: Path | None, nproc: int) -> list[str]:
-    """What is left of a run that has failed, and how so many workers go on; nothing if it never began."""
+def _way_on(error: Exception, directory: Path | None, experiment: Path | None) -> list[str]:
+    """What is left of a run that has failed; nothing if it never began."""
     if directory is None:
         return []
     from ..core.engine.saving.checkpoint import newest_valid
 
     newest, _ = newest_valid(directory / "checkpoints")
     last = newest.path if newest else "none, so it would begin anew"
-    lines = [("run", directory), ("last checkpoint", last), _command_after(error, directory, experiment, nproc)]
+    lines = [("run", directory), ("last checkpoint", last), _command_after(error, directory, experiment)]
     return [f"  {label:17}{text}" for label, text in lines]
 
 
-def _command_after(error: Exception, run: Path, experiment: Path | None, nproc: int) -> tuple[str, str]:
+def _command_after(error: Exception, run: Path, experiment: Path | None) -> tuple[str, str]:
     """The command that goes on. As it was, a run would only repeat a fault of its experiment: it has a copy of it."""
-    resume = _resume(run, nproc)
+    from ..core.engine.workers.workers import workers_here
+
+    resume = _resume(run, workers_here())
     if isinstance(error, NonFiniteError):
         return "go on with", f"{resume} --set NAME=VALUE --allow-changes"
     if isinstance(error, (ExperimentError, EnvironmentFailure)) or _is_users(error):

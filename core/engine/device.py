@@ -28,13 +28,19 @@ def prepare(device: str, deterministic: bool) -> torch.device:
     """Choose the device and set what must be set before anything is computed.
 
     * device: "auto" (a GPU if there is one), "cpu", "cuda" (of several workers each takes its own) or "cuda:i".
-    * deterministic: only operations that give the same bits each time; slower on GPUs.
+    * deterministic: only operations that give the same bits each time; slower on GPUs. On a CPU they are taken in any
+      case; where there is none this makes it an error and not a warning.
 
     torch computes with one thread but for what `threads` encloses: small models are fastest so, and while environments
     are stepped idle threads only take the cores from them.
 
     Raises UsageError for a device that is not there.
     """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it takes time
     torch.set_num_threads(1)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,13 +50,10 @@ def prepare(device: str, deterministic: bool) -> torch.device:
     if chosen.type == "cuda":
         _check_gpu(chosen)
         torch.cuda.set_device(chosen)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    elif chosen.type == "cpu":  # where it costs nothing: the gradient of an index is even computed sooner
+    if (
+        chosen.type == "cpu" and not deterministic
+    ):  # where it costs nothing: the gradient of an index is even computed sooner
         torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import torch's compiler
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it takes time
     return chosen
 
 

@@ -7,7 +7,7 @@ ExperimentError: what is wrong here would be wrong in every step, and no replace
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -19,6 +19,24 @@ from ...tree import Tree, made_of
 from .spaces import allocate, as_array, observation_layout
 
 AnyEnv: TypeAlias = gymnasium.Env[Any, Any] | VectorEnv
+
+
+class LookedAt:
+    """An environment's reset and step, the first of each looked at. Its spaces are looked at at once."""
+
+    def __init__(self, env: AnyEnv) -> None:
+        look_at_spaces(env)
+        self.env = env
+        self.reset: Callable[..., Any] = self._first_reset
+        self.step: Callable[[Any], Any] = self._first_step
+
+    def _first_reset(self, seed: int) -> Any:
+        self.reset = self.env.reset
+        return first_reset(self.env, seed)
+
+    def _first_step(self, action: Any) -> Any:
+        self.step = self.env.step
+        return first_step(self.env, action)
 
 
 def look_at_spaces(env: AnyEnv) -> None:

@@ -13,7 +13,7 @@ import torch
 from ...errors import ExperimentError
 from ..seeding import derived_seed
 from .environments import Episode, Failure, episode_metrics
-from .first_look import first_reset, first_step, look_at_spaces
+from .first_look import LookedAt
 from .spaces import from_environment
 
 
@@ -38,9 +38,7 @@ class TrackedEnvironment:
 
     def _build(self) -> None:
         self.env = self.make()
-        look_at_spaces(self.env)
-        self._reset: Callable[..., Any] = self._first_reset
-        self._step: Callable[[Any], Any] = self._first_step
+        self._looked_at = LookedAt(self.env)
         for _ in range(self.scenes):
             self._next_scene()
 
@@ -69,20 +67,12 @@ class TrackedEnvironment:
     def _begin(self) -> Any:
         self.actions, self.asked = [], []
         self.episode_return = 0.0
-        return self._reset(seed=self.episode_seed)[0]
-
-    def _first_reset(self, seed: int) -> tuple[Any, dict[str, Any]]:
-        self._reset = self.env.reset
-        return first_reset(self.env, seed)
-
-    def _first_step(self, action: Any) -> Any:
-        self._step = self.env.step
-        return first_step(self.env, action)
+        return self._looked_at.reset(seed=self.episode_seed)[0]
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step, as `gymnasium.Env.step`."""
         self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)  # it may be changed in place
-        observation, reward, terminated, truncated, info = self._step(action)
+        observation, reward, terminated, truncated, info = self._looked_at.step(action)
         self.episode_return += float(reward)
         return observation, reward, terminated, truncated, info
 

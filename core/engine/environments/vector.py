@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +12,7 @@ from ...errors import ExperimentError
 from ...tree import Tree, map_tree
 from ..seeding import derived_seed
 from .environments import Environments, Episode, EpisodeEnd, Row, episode_metrics
-from .first_look import first_reset, first_step, look_at_spaces
+from .first_look import LookedAt
 from .spaces import as_array, from_environment
 
 
@@ -25,10 +24,7 @@ class VectorEnvironments(Environments):
     """
 
     def __init__(self, env: VectorEnv, first_index: int, seed: int, purpose: str = "environment") -> None:
-        look_at_spaces(env)
-        self.env = env
-        self._reset: Callable[..., Any] = self._first_reset
-        self._step: Callable[[np.ndarray], Any] = self._first_step
+        self.env, self._looked_at = env, LookedAt(env)
         self.num_envs = env.num_envs
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
@@ -45,22 +41,14 @@ class VectorEnvironments(Environments):
         seed = derived_seed(*self._key, self._resets)
         self._resets += 1
         self._ended[:], self._returns[:], self._lengths[:] = False, 0, 0
-        _copy(observations, self._reset(seed=seed)[0])
-
-    def _first_reset(self, seed: int) -> Any:
-        self._reset = self.env.reset
-        return first_reset(self.env, seed)
-
-    def _first_step(self, actions: np.ndarray) -> Any:
-        self._step = self.env.step
-        return first_step(self.env, actions)
+        _copy(observations, self._looked_at.reset(seed=seed)[0])
 
     def begin_step(self, actions: np.ndarray) -> None:
         self._actions = actions
 
     def end_step(self, row: Row) -> list[EpisodeEnd]:
         inserted = self._ended.copy() if self.mode == AutoresetMode.NEXT_STEP else None
-        observations, rewards, terminated, truncated, infos = self._step(self._actions)
+        observations, rewards, terminated, truncated, infos = self._looked_at.step(self._actions)
         rewards, terminated, truncated = (as_array(values) for values in (rewards, terminated, truncated))
         row.rewards[:] = rewards
         row.terminated[:] = terminated

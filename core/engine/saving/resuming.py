@@ -51,19 +51,19 @@ def change_run(path: Path, directory: RunDirectory, wish: Wish, warn: Warn) -> P
 def take_back_unfinished_change(directory: RunDirectory) -> None:
     """Where a process was killed while it changed a run's experiment, which never came to its record, it is again
     what it was."""
-    if not _replaced_experiment(directory).exists():
+    if not _replaced_experiment(directory, directory.read_run()).exists():
         return
     with directory.lock():
-        before = _replaced_experiment(directory)
+        before = _replaced_experiment(directory, directory.read_run())
         if before.exists():  # and no other process was still at it
             shutil.rmtree(directory.experiment, ignore_errors=True)
             before.rename(directory.experiment)
             directory.write_json(directory.pipeline, describe(load_run(directory).experiment))
 
 
-def _replaced_experiment(directory: RunDirectory) -> Path:
+def _replaced_experiment(directory: RunDirectory, record: dict[str, Any]) -> Path:
     """Where the experiment is kept that the next change takes the place of."""
-    return directory.path / f"experiment.before-change-{len(directory.read_run().get('changes', [])) + 1}"
+    return directory.path / f"experiment.before-change-{len(record.get('changes', [])) + 1}"
 
 
 def wish_of(directory: RunDirectory, loaded: LoadedExperiment, options: RunOptions, warn: Warn) -> Wish:
@@ -224,7 +224,7 @@ def _write(
         new = directory.path / "experiment.new"  # beside the old one, which it may be made from
         shutil.rmtree(new, ignore_errors=True)  # what was left by a process that was killed just here
         keep_experiment(loaded, new)
-        directory.experiment.rename(_replaced_experiment(directory))
+        directory.experiment.rename(_replaced_experiment(directory, record))
         new.rename(directory.experiment)
     directory.write_json(directory.pipeline, describe(loaded.experiment))
     since = checkpoint.path.name if checkpoint else None

@@ -96,6 +96,28 @@ def test_a_child_that_dies_beside_this_process_is_replaced_and_only_the_guilty_e
     environments.close()
 
 
+class DyingBesideAnExpert(Dying):
+    def expert_action(self) -> int:
+        return 1
+
+
+def test_an_expert_that_was_asked_as_a_child_died_stands_in_what_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    environments = ProcessEnvironments(partial(DyingBesideAnExpert, tmp_path), range(2), 1, "test", 1)
+    observations, actions, available = np.zeros((2, 1), np.float32), np.zeros(2, np.int64), np.zeros(2, bool)
+    environments.reset(observations)
+    for taken in ([0, 0], [2, 0]):
+        row = Row(np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool), observations)
+        environments.begin_step(np.array(taken))
+        environments.ask_experts()
+        ends = environments.end_step(row)
+        environments.expert_actions(actions, available)
+    (failure,) = ends[0].failures
+    assert (failure.actions.tolist(), failure.asked, failure.scenes) == ([0, 2], [1, 2], 0)
+    assert available.all()
+    environments.close()
+
+
 class DyingInScenes(SceneEnv, Dying):
     """The same, which shows its scene."""
 
