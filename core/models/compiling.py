@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 import torch
-
-ON_A_CPU: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-"""Options of torch's compiler for a CPU: torch's own random numbers, operations called from C++, tanh of vectors."""
 
 _traced = ContextVar("traced", default=False)
 

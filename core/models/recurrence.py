@@ -2,7 +2,7 @@
 
 Autograd would record some thirty small operations for each step and make one product for each step's share of the
 weights' gradient. Here a step does what the next one needs and nothing else: three operations backward through a GRU,
-six through an LSTM. The rest is computed for all steps at once, and each weight's gradient is one product in the end.
+six through an LSTM. The rest is computed for all steps at once. `recurrence_loops` has the same for small sizes.
 
 T steps of B sequences, H the size of the output. The memory before a step is multiplied by that step's mask (T, B, 1).
 """
@@ -10,36 +10,15 @@ T steps of B sequences, H the size of the output. The memory before a step is mu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .products import product
 
-Through: TypeAlias = Callable[..., tuple[Any, Sequence[Tensor]]]
-"""Goes through time as `one_by_one` does."""
 
-
-def one_by_one(
-    step: Callable[..., tuple[Any, Sequence[Tensor]]], carry: Any, inputs: Sequence[Tensor], reverse: bool = False
-) -> tuple[Any, list[Tensor]]:
-    """What is carried on after all steps, and what each step has found: (T, …).
-
-    * step: from what is carried on and this step's part of the inputs (T, …) to what is carried on, and what is found.
-    * reverse: begin with the last step.
-    """
-    order = slice(None, None, -1) if reverse else slice(None)
-    found = []
-    for now in zip(*(one.unbind()[order] for one in inputs), strict=True):
-        carry, own = step(carry, *now)
-        found.append(own)
-    return carry, [torch.stack(one) for one in zip(*found[order], strict=True)]
-
-
-def gru(
-    through: Through, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, ...]:
+def gru(gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """A gated recurrent unit (Cho et al. 2014, as torch.nn.GRU writes it): outputs (T, B, H), and what its gradient
     needs of each step.
 
@@ -60,13 +39,11 @@ def gru(
         after = torch.lerp(new, before, update)
         return after, (after, switch, hidden_new, new)
 
-    # copied once: a step's part of a view takes a scan twice the time
-    _, (outputs, *kept) = through(step, memory, (given, to_new.contiguous(), masks))
+    _, (outputs, *kept) = _through_time(step, memory, (given, to_new, masks))
     return outputs, _before(memory, outputs) * masks, *kept
 
 
 def gru_gradient(
-    through: Through,
     gradient: Tensor,
     before: Tensor,
     switches: Tensor,
@@ -75,7 +52,8 @@ def gru_gradient(
     masks: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, ...]:
-    """From the outputs' gradient (T, B, H) to that of gates, memory, weight and bias."""
+    """From the outputs' gradient (T, B, H) to that of the gates and of the memory's part in them, (T, B, 3H) both, and
+    of the memory (B, H)."""
     reset, update = switches.chunk(2, dim=-1)
     to_new = (1 - update) * (1 - new.square())
     to_update = (before - new) * update * (1 - update)
@@ -87,16 +65,13 @@ def gru_gradient(
         return product(_times_each(total, to_hidden), weight, torch.addcmul(earlier, total, kept)), (total,)
 
     inputs = (_before(torch.zeros_like(gradient[0]), gradient), update * masks, to_hidden * masks.unsqueeze(-1))
-    of_memory, (totals,) = through(step, gradient[-1], inputs, reverse=True)
+    of_memory, (totals,) = _through_time(step, gradient[-1], inputs, reverse=True)
     of_hidden = _times_each(totals, to_hidden)
     of_gates = torch.cat([of_hidden[..., : -new.shape[-1]], totals * to_new], dim=-1)
-    flat = of_hidden.flatten(0, 1)
-    return of_gates, of_memory, product(flat.t(), before.flatten(0, 1)), flat.sum(dim=0)
+    return of_gates, of_hidden, of_memory
 
 
-def lstm(
-    through: Through, gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, ...]:
+def lstm(gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """Long short-term memory (Hochreiter and Schmidhuber 1997, as torch.nn.LSTM writes it): outputs (T, B, H), last
     cells (B, H), and what its gradient needs of each step.
 
@@ -117,16 +92,14 @@ def lstm(
         return (output, cell), (output, cell, switch, candidate, let_out, squashed)
 
     first = [one.clone(memory_format=torch.contiguous_format) for one in memory.chunk(2, dim=-1)]
-    (_, last), (outputs, cells, *kept) = through(step, tuple(first), (gates + bias, masks))
+    (_, last), (outputs, cells, *kept) = _through_time(step, tuple(first), (gates + bias, masks))
     before = [_before(one, later) * masks for one, later in zip(first, (outputs, cells), strict=True)]
     return outputs, last, *before, *kept
 
 
 def lstm_gradient(
-    through: Through,
     gradient: Tensor,
     of_cell: Tensor,
-    outputs_before: Tensor,
     cells_before: Tensor,
     switches: Tensor,
     candidate: Tensor,
@@ -135,7 +108,7 @@ def lstm_gradient(
     masks: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, ...]:
-    """From the outputs' and the last cells' gradient to that of gates, memory, weight and bias."""
+    """From the outputs' and the last cells' gradient to that of the gates (T, B, 4H) and the memory (B, 2H)."""
     let_in, keep = switches.chunk(2, dim=-1)
     from_cell = torch.stack(
         [
@@ -157,10 +130,25 @@ def lstm_gradient(
 
     earlier = _before(torch.zeros_like(of_cell), gradient)
     inputs = (earlier, to_cell, from_cell * masks.unsqueeze(-1), to_let_out * masks, keep * masks)
-    of_memory, (totals, of_cells) = through(step, (gradient[-1], of_cell), inputs, reverse=True)
+    of_memory, (totals, of_cells) = _through_time(step, (gradient[-1], of_cell), inputs, reverse=True)
     of_gates = torch.cat([_times_each(of_cells, from_cell), totals * to_let_out], dim=-1)
-    flat = of_gates.flatten(0, 1)
-    return of_gates, torch.cat(of_memory, dim=-1), product(flat.t(), outputs_before.flatten(0, 1)), flat.sum(dim=0)
+    return of_gates, torch.cat(of_memory, dim=-1)
+
+
+def _through_time(
+    step: Callable[..., tuple[Any, Sequence[Tensor]]], carry: Any, inputs: Sequence[Tensor], reverse: bool = False
+) -> tuple[Any, list[Tensor]]:
+    """What is carried on after all steps, and what each step has found: (T, …).
+
+    * step: from what is carried on and this step's part of the inputs (T, …) to what is carried on, and what is found.
+    * reverse: begin with the last step.
+    """
+    order = slice(None, None, -1) if reverse else slice(None)
+    found = []
+    for now in zip(*(one.unbind()[order] for one in inputs), strict=True):
+        carry, own = step(carry, *now)
+        found.append(own)
+    return carry, [torch.stack(one) for one in zip(*found[order], strict=True)]
 
 
 def _before(first: Tensor, outcomes: Tensor) -> Tensor:

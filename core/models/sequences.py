@@ -1,68 +1,64 @@
-"""GRU and LSTM over whole sequences, as autograd and the compiler know them; `recurrence` says what they compute."""
+"""GRU and LSTM over whole sequences, as autograd, recordings and the compiler know them.
+
+`recurrence` says what they compute; on a CPU, where steps are small, `recurrence_loops` computes it.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .compiling import ON_A_CPU, is_compiling
-from .products import is_large
-from .recurrence import gru, gru_gradient, lstm, lstm_gradient, one_by_one
+from . import recurrence
+from .compiling import is_compiling
+from .products import is_large, product
+
+Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 
 class Recurrence:
-    """A function that goes through time: in a graph of torch's compiler it is one operation, which has a graph of its
-    own for a step; else it goes one by one.
+    """A function of `recurrence`. Where `recurrence_loops` computes it, and for the compiler, which would have a graph
+    for each step, it is one operation.
 
     * outputs: how many tensors it gives.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], outputs: int) -> None:
-        _, *self._inputs = inspect.signature(function).parameters
+    def __init__(self, function: Function, outputs: int) -> None:
+        self._function = function
+        self._inputs = list(inspect.signature(function).parameters)
         schema = f"({', '.join(f'Tensor {name}' for name in self._inputs)}) -> ({', '.join(['Tensor'] * outputs)})"
         name = f"trainctl::{function.__name__}"
-        self._one_by_one = partial(function, one_by_one)
-        self._operation = torch.library.custom_op(name, self._compiled, mutates_args=(), schema=schema)
-        self._operation.register_fake(self._one_by_one)
-        self._function = function
+        torch.library.define(name, schema)
+        torch.library.impl(name, "CompositeExplicitAutograd", self._at_once)
+        torch.library.register_fake(name, function)
+        self._operation: Function = getattr(torch.ops.trainctl, function.__name__)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...]
-        found = self._operation(*inputs) if is_compiling() else self._one_by_one(*inputs)
-        return found
+        return self._operation(*inputs) if is_compiling() or self._is_small(inputs) else self._function(*inputs)
 
-    def _compiled(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def _at_once(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if not self._is_small(inputs):
+            return self._function(*inputs)
+        from . import recurrence_loops  # Numba is for those with memory
+
+        loops = getattr(recurrence_loops, self._function.__name__)
+        found = loops(*(one.detach().contiguous().numpy() for one in inputs))
+        return tuple(torch.from_numpy(one) for one in found)
+
+    def _is_small(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether this is for `recurrence_loops`: on a CPU, of float32, and no step has products for oneDNN."""
         named = dict(zip(self._inputs, inputs, strict=True))
-        # a step of large products takes the time of these, and they are no part of a graph
-        is_large_step = is_large(named["masks"][0], named["weight"])
-        return self._one_by_one(*inputs) if is_large_step else tuple(_in_a_graph(self._function)(*inputs))
+        masks = named["masks"]
+        is_known = masks.device.type == "cpu" and masks.dtype == torch.float32
+        return is_known and not is_large(masks[0], named["weight"])
 
 
-@cache
-def _in_a_graph(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Sequence[Tensor]]:
-    from torch._higher_order_ops.scan import scan  # with torch's compiler, which takes as long to import as torch
-
-    def through(step: Any, carry: Any, inputs: Sequence[Tensor], reverse: bool = False) -> Any:
-        def apart(carry: Any, now: Sequence[Tensor]) -> Any:
-            carry, found = step(carry, *now)
-            return carry, tuple(one.clone() for one in found)
-
-        return scan(apart, carry, tuple(inputs), reverse=reverse)
-
-    def whole(*inputs: Tensor) -> tuple[Tensor, ...]:
-        return function(through, *(one.clone() for one in inputs))  # a scan wants each tensor in a place of its own
-
-    return torch.compile(whole, fullgraph=True, dynamic=False, options=ON_A_CPU)
-
-
-GRU, GRU_GRADIENT = Recurrence(gru, 5), Recurrence(gru_gradient, 4)
-LSTM, LSTM_GRADIENT = Recurrence(lstm, 8), Recurrence(lstm_gradient, 4)
+GRU, GRU_GRADIENT = Recurrence(recurrence.gru, 5), Recurrence(recurrence.gru_gradient, 3)
+LSTM, LSTM_GRADIENT = Recurrence(recurrence.lstm, 8), Recurrence(recurrence.lstm_gradient, 2)
 
 
 class GRUSequence(torch.autograd.Function):
@@ -80,8 +76,8 @@ class GRUSequence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         before = ctx.saved_tensors[0]
-        of_gates, of_memory, of_weight, of_bias = GRU_GRADIENT(_or_zeros(gradient, before), *ctx.saved_tensors)
-        return of_gates, of_memory, None, of_weight, of_bias
+        of_gates, of_hidden, of_memory = GRU_GRADIENT(_or_zeros(gradient, before), *ctx.saved_tensors)
+        return of_gates, of_memory, None, *_of_weight_and_bias(of_hidden, before)
 
 
 class LSTMSequence(torch.autograd.Function):
@@ -98,10 +94,9 @@ class LSTMSequence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None, of_cell: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        outputs_before = ctx.saved_tensors[0]
-        given = (_or_zeros(gradient, outputs_before), _or_zeros(of_cell, outputs_before[0]))
-        of_gates, of_memory, of_weight, of_bias = LSTM_GRADIENT(*given, *ctx.saved_tensors)
-        return of_gates, of_memory, None, of_weight, of_bias
+        before, *kept = ctx.saved_tensors
+        of_gates, of_memory = LSTM_GRADIENT(_or_zeros(gradient, before), _or_zeros(of_cell, before[0]), *kept)
+        return of_gates, of_memory, None, *_of_weight_and_bias(of_gates, before)
 
 
 def _keep(ctx: Any, kept: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> None:
@@ -114,3 +109,10 @@ def _keep(ctx: Any, kept: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> None:
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     """The gradient of an output; zeros where nothing depends on that."""
     return torch.zeros_like(like) if gradient is None else gradient
+
+
+def _of_weight_and_bias(of_hidden: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of both, of all steps at once, from that of what the memory says (T, B, n) and the memory (T, B, H)
+    before each step."""
+    flat = of_hidden.flatten(0, 1)
+    return product(flat.t(), before.flatten(0, 1)), flat.sum(dim=0)

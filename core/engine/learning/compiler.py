@@ -8,8 +8,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ...models.compiling import ON_A_CPU, traced
+from ...models.compiling import traced
 from .cpu_operations import CPUOperations
+from .cuda_graphs import OPTIONS
 from .small_images import SmallImages
 from .tape import Repeat
 
@@ -67,7 +68,7 @@ def in_one_graph(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Ten
     with traced(), SmallImages(), CPUOperations():
         graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     with torch.no_grad():
-        compiled = _inductor.compile(graph, [one.detach() for one in inputs], options=ON_A_CPU)
+        compiled = _inductor.compile(graph, [one.detach() for one in inputs], options=OPTIONS["cpu"])
 
     def repeat(*tensors: Tensor) -> list[Tensor]:
         with torch.no_grad():

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.compiling import ON_A_CPU
 from .tape import Repeat
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": ON_A_CPU,
+    "cpu": {"fallback_random": True, "cpp_wrapper": True, "cpp.use_decompose_tanh": True},  # tanh of vectors
     "cuda": {"fallback_random": True, "triton.cudagraphs": True},  # which the C++ wrapper would keep out
 }
 """Of torch's compiler, by the type of device."""

@@ -12,7 +12,7 @@ from ..trainer import Trainer
 from .checkpoint import GUARANTEES, Checkpoint
 from .origin import versions
 
-_COMPUTING = ("trainctl", "torch", "numpy", "gymnasium")
+_COMPUTING = ("trainctl", "torch", "numpy", "numba", "gymnasium")
 """Whose versions the bits depend on."""
 
 

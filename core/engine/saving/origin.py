@@ -13,7 +13,7 @@ from typing import Any
 
 def versions() -> dict[str, str]:
     """The versions that can change what a training gives, by name."""
-    packages = {name: _version(name) for name in ("trainctl", "torch", "numpy", "gymnasium")}
+    packages = {name: _version(name) for name in ("trainctl", "torch", "numpy", "numba", "gymnasium")}
     return {**packages, "python": platform.python_version()}
 
 

@@ -52,7 +52,7 @@ def test_the_manifest_says_what_wrote_it(tmp_path: Path) -> None:
     manifest = json.loads((save(tmp_path, 1) / "manifest.json").read_text("utf-8"))
     assert (manifest["format_version"], manifest["step"], manifest["workers"]) == (FORMAT_VERSION, 1, 1)
     assert manifest["versions"]["torch"] == torch.__version__
-    assert set(manifest["versions"]) == {"trainctl", "torch", "numpy", "gymnasium", "python"}
+    assert set(manifest["versions"]) == {"trainctl", "torch", "numpy", "numba", "gymnasium", "python"}
     assert manifest["files"]["training.pt"]["size"] == (tmp_path / checkpoint_name(1) / "training.pt").stat().st_size
 
 

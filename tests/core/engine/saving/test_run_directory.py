@@ -224,7 +224,7 @@ def test_the_lock_is_free_after_an_error(run: RunDirectory) -> None:
 def test_the_record_holds_what_was_asked_and_what_was_there(run: RunDirectory) -> None:
     record = run.read_run()
     assert (record["command"], record["seed"], record["attempts"]) == (["trainctl", "run", "exp.py"], 3, [])
-    assert set(record["versions"]) == {"trainctl", "torch", "numpy", "gymnasium", "python"}
+    assert set(record["versions"]) == {"trainctl", "torch", "numpy", "numba", "gymnasium", "python"}
 
 
 def test_every_attempt_is_recorded_and_one_that_did_not_end_was_killed(run: RunDirectory) -> None:
