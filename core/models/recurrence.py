@@ -23,16 +23,16 @@ def gru(gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Tens
     needs of each step.
 
     * gates: (T, B, 3H), what the inputs say to the reset, update and new gate, the input's bias included.
-    * memory: (B, H) before the first step. weight (3H, H), bias (3H): of the memory's part.
+    * memory: (B, H) before the first step. weight (H, 3H), bias (3H): of the memory's part.
     """
-    size, transposed = memory.shape[-1], weight.t().contiguous()  # copied once: so each product is faster
+    size = memory.shape[-1]
     to_switches, to_new = gates.split([2 * size, size], dim=-1)
     # to the new gate the input speaks only after the reset
     given = torch.cat([to_switches + bias[: 2 * size], bias[2 * size :].expand_as(to_new)], dim=-1)
 
     def step(memory: Tensor, given: Tensor, to_new: Tensor, mask: Tensor) -> Any:
         before = memory * mask
-        gate = product(before, transposed, given)
+        gate = product(before, weight, given)
         switch, hidden_new = torch.sigmoid(gate[:, : 2 * size]), gate[:, 2 * size :]
         reset, update = switch[:, :size], switch[:, size:]
         new = torch.tanh(torch.addcmul(to_new, reset, hidden_new))
@@ -76,13 +76,13 @@ def lstm(gates: Tensor, memory: Tensor, masks: Tensor, weight: Tensor, bias: Ten
     cells (B, H), and what its gradient needs of each step.
 
     * gates: (T, B, 4H), what the inputs say to the input, forget, cell and output gate, the input's bias included.
-    * memory: (B, 2H), output beside cell, before the first step. weight (4H, H), bias (4H): of the memory's part.
+    * memory: (B, 2H), output beside cell, before the first step. weight (H, 4H), bias (4H): of the memory's part.
     """
-    size, transposed = weight.shape[-1], weight.t().contiguous()
+    size = len(weight)
 
     def step(memory: tuple[Tensor, Tensor], given: Tensor, mask: Tensor) -> Any:
         output_before, cell_before = memory[0] * mask, memory[1] * mask
-        gate = product(output_before, transposed, given)
+        gate = product(output_before, weight, given)
         switch, let_out = torch.sigmoid(gate[:, : 2 * size]), torch.sigmoid(gate[:, 3 * size :])
         let_in, keep = switch[:, :size], switch[:, size:]
         candidate = torch.tanh(gate[:, 2 * size : 3 * size])

@@ -84,7 +84,6 @@ def gru(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """`recurrence.gru`."""
     steps, sequences, size = len(gates), *memory.shape
-    transposed = weight.T.copy()
     outputs = np.empty((steps, sequences, size), Float)
     before, hidden_new, new = np.empty_like(outputs), np.empty_like(outputs), np.empty_like(outputs)
     switches = np.empty((steps, sequences, 2 * size), Float)
@@ -94,7 +93,7 @@ def gru(
             hidden[b] = bias
             for i in range(size):
                 before[t, b, i] = memory[b, i] * masks[t, b, 0]
-        add_product(hidden, before[t], transposed)
+        add_product(hidden, before[t], weight)
         for b in range(sequences):
             for i in range(2 * size):
                 switches[t, b, i] = sigmoid(gates[t, b, i] + hidden[b, i])
@@ -145,8 +144,7 @@ def lstm(
     gates: Array, memory: Array, masks: Array, weight: Array, bias: Array
 ) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
     """`recurrence.lstm`."""
-    steps, sequences, size = len(gates), len(memory), weight.shape[1]
-    transposed = weight.T.copy()
+    steps, sequences, size = len(gates), len(memory), len(weight)
     outputs = np.empty((steps, sequences, size), Float)
     outputs_before, cells_before = np.empty_like(outputs), np.empty_like(outputs)
     candidate, let_out, squashed = np.empty_like(outputs), np.empty_like(outputs), np.empty_like(outputs)
@@ -160,7 +158,7 @@ def lstm(
             for i in range(size):
                 outputs_before[t, b, i] = output[b, i] * masks[t, b, 0]
                 cells_before[t, b, i] = cell[b, i] * masks[t, b, 0]
-        add_product(gate, outputs_before[t], transposed)
+        add_product(gate, outputs_before[t], weight)
         for b in range(sequences):
             for i in range(2 * size):
                 switches[t, b, i] = sigmoid(gate[b, i])

@@ -15,9 +15,12 @@ from torch.autograd.function import once_differentiable
 
 from . import recurrence
 from .compiling import is_compiling
-from .products import is_large, product
+from .products import product
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
+
+SMALL = 2**23
+"""Multiplications in a step up to which loops take less time than torch's operations with two threads."""
 
 
 class Recurrence:
@@ -50,11 +53,11 @@ class Recurrence:
         return tuple(torch.from_numpy(one) for one in found)
 
     def _is_small(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether this is for `recurrence_loops`: on a CPU, of float32, and no step has products for oneDNN."""
+        """Whether this is for `recurrence_loops`: on a CPU, of float32, and no step has much to multiply."""
         named = dict(zip(self._inputs, inputs, strict=True))
-        masks = named["masks"]
-        is_known = masks.device.type == "cpu" and masks.dtype == torch.float32
-        return is_known and not is_large(masks[0], named["weight"])
+        sequences, weight = named["masks"].shape[1], named["weight"]
+        is_known = weight.device.type == "cpu" and weight.dtype == torch.float32
+        return is_known and sequences * weight.numel() <= SMALL
 
 
 GRU, GRU_GRADIENT = Recurrence(recurrence.gru, 5), Recurrence(recurrence.gru_gradient, 3)
@@ -66,7 +69,7 @@ class GRUSequence(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-        return GRU(*inputs)
+        return GRU(*_transposed(inputs))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -85,7 +88,7 @@ class LSTMSequence(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-        return LSTM(*inputs)
+        return LSTM(*_transposed(inputs))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -97,6 +100,12 @@ class LSTMSequence(torch.autograd.Function):
         before, *kept = ctx.saved_tensors
         of_gates, of_memory = LSTM_GRADIENT(_or_zeros(gradient, before), _or_zeros(of_cell, before[0]), *kept)
         return of_gates, of_memory, None, *_of_weight_and_bias(of_gates, before)
+
+
+def _transposed(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """With the weight (n, H) as (H, n), copied once for all steps: so each product takes less."""
+    gates, memory, masks, weight, bias = inputs
+    return gates, memory, masks, weight.t().contiguous(), bias
 
 
 def _keep(ctx: Any, kept: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> None:

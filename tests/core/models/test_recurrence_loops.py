@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainctl.core.models import recurrence, recurrence_loops
+from trainctl.core.models import recurrence, recurrence_loops, sequences
 from trainctl.core.models.recurrence_loops import add_product, compiled, sigmoid, tanh
 from trainctl.core.models.sequences import GRUSequence, LSTMSequence
 
@@ -48,7 +48,7 @@ def test_the_loops_compute_what_torch_does(
 
 
 @pytest.mark.parametrize(("sequence", "gates", "memory"), KINDS)
-def test_small_sequences_are_for_the_loops(
+def test_small_steps_of_float32_are_for_the_loops(
     sequence: Any, gates: int, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class AskedError(Exception):
@@ -61,6 +61,9 @@ def test_small_sequences_are_for_the_loops(
     monkeypatch.setattr(recurrence_loops, "gru", ask)
     monkeypatch.setattr(recurrence_loops, "lstm", ask)
     sequence.apply(*(one.double() for one in given))
+    monkeypatch.setattr(sequences, "SMALL", 2 * gates * 8 * 8 - 1)
+    sequence.apply(*given)
+    monkeypatch.setattr(sequences, "SMALL", 2 * gates * 8 * 8)
     with pytest.raises(AskedError):
         sequence.apply(*given)
 
