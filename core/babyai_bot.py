@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,26 +43,28 @@ class Bot(BabyAIBot):
         return int(self.replan(taken))  # type: ignore[no-untyped-call]
 
     def _breadth_first_search(self, initial_states: Any, accept_fn: Any, ignore_blockers: bool) -> Any:
-        """The same search in the same order, without copies of the queue and without numbers of NumPy."""
-        grid, seen = self.mission.unwrapped.grid, self.vis_mask.tolist()
+        """The same search in the same order, by the numbers of the cells, row by row."""
+        grid, seen = self.mission.unwrapped.grid, self.vis_mask.ravel(order="F").tolist()
         cells, width = grid.grid, grid.width  # never asked for beyond its border: there is a wall, seen or not
-        queue: deque[Any] = deque((tuple(map(int, state)), None) for state in initial_states)
-        came_from: dict[Any, Any] = {}
+        places = _places(width, grid.height)
+        aside = {1: width, -1: -width, width: 1, -width: -1}
+        queue = deque((int(x + y * width), int(right + down * width), -1) for x, y, right, down in initial_states)
+        queued = {here for here, *_ in queue}
+        came_from: dict[int, int] = {}
         while queue:
-            (x, y, right, down), before = queue.popleft()
-            here = (x, y)
-            if here in came_from:
-                continue
+            here, ahead, before = queue.popleft()
             came_from[here] = before
-            cell = cells[y * width + x]
-            if accept_fn(here, cell):
-                return _path_to(here, came_from), here, came_from
-            if not seen[x][y] or (cell and not _lets_pass(cell, ignore_blockers)):
+            cell = cells[here]
+            if accept_fn(places[here], cell):
+                return [places[at] for at in _path_to(here, came_from)], places[here], None
+            if not seen[here] or (cell and not _lets_pass(cell, ignore_blockers)):
                 continue
-            for dx, dy in ((right, down), (down, right), (-down, -right), (-right, -down)):
-                if (x + dx, y + dy) not in came_from:
-                    queue.append(((x + dx, y + dy, dx, dy), here))
-        return None, None, came_from
+            side = aside[ahead]
+            for step in (ahead, side, -side, -ahead):
+                if here + step not in queued:
+                    queued.add(here + step)
+                    queue.append((here + step, step, here))
+        return None, None, {places[at]: places[before] if before >= 0 else None for at, before in came_from.items()}
 
     def _process_obs(self) -> None:
         """Mark the cells of the level that the agent sees."""
@@ -85,13 +88,19 @@ def _lets_pass(cell: Any, ignore_blockers: bool) -> bool:
     return cell.type != "wall" and ignore_blockers
 
 
-def _path_to(end: Any, came_from: dict[Any, Any]) -> list[Any]:
+def _path_to(end: int, came_from: dict[int, int]) -> list[int]:
     """From the end to the beginning."""
     path = []
-    while end:
+    while end >= 0:
         path.append(end)
         end = came_from[end]
     return path
+
+
+@cache
+def _places(width: int, height: int) -> list[tuple[int, int]]:
+    """Column and row of each cell by its number."""
+    return [(x, y) for y in range(height) for x in range(width)]
 
 
 class Plan(list[Any]):
