@@ -85,9 +85,10 @@ def test_tanh_and_sigmoid_are_right_to_the_last_digits_of_float32() -> None:
     assert np.isnan(tanh(np.float32(np.nan)))
 
 
-def test_a_product_is_added_to_what_stands_there() -> None:
-    found, left = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(2, 6)
-    right = np.arange(18, dtype=np.float32).reshape(6, 3)
+@pytest.mark.parametrize("terms", [1, 4, 6])
+def test_a_product_is_added_to_what_stands_there(terms: int) -> None:
+    found, left = np.ones((2, 3), np.float32), np.arange(2 * terms, dtype=np.float32).reshape(2, terms)
+    right = np.arange(3 * terms, dtype=np.float32).reshape(terms, 3)
     add_product(found, left, right)
     assert np.array_equal(found, 1 + left @ right)
 
