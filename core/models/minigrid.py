@@ -142,7 +142,7 @@ class MissionEncoder(nn.Module):
         count = (missions > 0).sum(dim=-1, keepdim=True).clamp(min=1)
         words = looked_up(self.embedding.weight * self.is_word, missions).sum(dim=-2) / count
         scale, shift = self.modulation(words).unsqueeze(-2).chunk(2, dim=-1)
-        return words, torch.relu(cells + cells * scale + shift)
+        return words, torch.relu(cells * (1 + scale) + shift)
 
 
 def _grid_space(path: str, space: gymnasium.Space[Any]) -> spaces.Box:
