@@ -1,43 +1,28 @@
 """GRU and LSTM on a CPU number by number, compiled by Numba: what `recurrence` says in torch's operations.
 
 A step of a few sequences is some hundred numbers, and torch's operations take most of their time on the way to the
-arithmetic. Here going through time is one call. Names and shapes are those of `recurrence`; arrays are float32 and
-contiguous.
-
-Loops over numbers become vector instructions. They may round a product and its sum at once and are given no other
-freedom, so that what is not finite stays so.
+arithmetic. Here going through time is one call, whose loops become vector instructions. Names and shapes are those of
+`recurrence`; arrays are float32 and contiguous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .machine_code import compiled
 
 Float: TypeAlias = np.float32
 Array: TypeAlias = NDArray[np.float32]
-Function = TypeVar("Function", bound=Callable[..., object])
 
 HALF, ONE, TWO = Float(0.5), Float(1), Float(2)
 ABOVE = Float(135135), Float(17325), Float(378), Float(1)
 BELOW = Float(135135), Float(62370), Float(3150), Float(28)
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 FAR = Float(9)
 """From here on tanh is 1, as far as float32 can tell."""
-
-
-def compiled(function: Function) -> Function:
-    """Machine code, kept beside this file, where `NUMBA_CACHE_DIR` says, or in the user's folder for caches."""
-    made: Any
-    try:
-        made = njit(function, cache=True, **OPTIONS)
-    except RuntimeError:  # no place can be written to: each process compiles its own
-        made = njit(function, **OPTIONS)
-    return cast("Function", made)
 
 
 @compiled

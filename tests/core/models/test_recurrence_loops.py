@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainctl.core.models import recurrence, recurrence_loops, sequences
-from trainctl.core.models.recurrence_loops import add_product, compiled, sigmoid, tanh
+from trainctl.core.models.recurrence_loops import add_product, sigmoid, tanh
 from trainctl.core.models.sequences import GRUSequence, LSTMSequence
 
 KINDS = [(GRUSequence, 3, 1), (LSTMSequence, 4, 2)]
@@ -91,14 +91,6 @@ def test_a_product_is_added_to_what_stands_there(terms: int) -> None:
     right = np.arange(3 * terms, dtype=np.float32).reshape(terms, 3)
     add_product(found, left, right)
     assert np.array_equal(found, 1 + left @ right)
-
-
-def test_where_no_place_can_be_written_to_it_is_compiled_all_the_same() -> None:
-    def twice(x: float) -> float:
-        return 2 * x
-
-    twice.__code__ = twice.__code__.replace(co_filename="<nowhere>")  # so Numba finds no place beside it either
-    assert compiled(twice)(21.0) == 42.0
 
 
 def test_recurrence_names_what_the_loops_compute() -> None:
