@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,6 +73,8 @@ def verify_resume(
         bfloat16=bfloat16,
         fleet=Fleet(nproc, max_restarts=0),
     )
+    # of what killed processes leave behind, which is cleaned up
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     points = [point.strip() for text in at for point in text.split(",")] or list(POINTS)
     with standard_output(reserved=as_json):
         verdict = verify(options, steps, points, lambda text: say([text]))
