@@ -1,4 +1,4 @@
-"""Rows of a table by their index: as `torch.embedding`, with a gradient that takes a third of the time on a CPU."""
+"""Rows of a table by their index: as `torch.embedding`, with a gradient that takes a tenth of the time on a CPU."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .compiling import is_compiling
+NAME = "trainctl::added_rows"
 
 
 def added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
-    """The gradient of a table (rows, n) from that of its looked up rows (…, n)."""
-    return (_in_a_graph if is_compiling() else _added_rows)(gradient, indices, rows)
+    """The gradient of a table (rows, n) from that of its looked up rows (…, n).
+
+    One operation: of its own the compiler adds number by number, as if another thread could be adding to the same.
+    """
+    found: Tensor = torch.ops.trainctl.added_rows(gradient, indices, rows)
+    return found
 
 
+torch.library.define(NAME, "(Tensor gradient, Tensor indices, SymInt rows) -> Tensor")
+
+
+@torch.library.impl(NAME, "CompositeExplicitAutograd")
 def _added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
+    found: Tensor
     if gradient.device.type != "cpu":  # there the order in which a row is added to would be chance
-        found: Tensor = torch.ops.aten.embedding_dense_backward(gradient, indices, rows, -1, False)
+        found = torch.ops.aten.embedding_dense_backward(gradient, indices, rows, -1, False)
         return found
-    return gradient.new_zeros(rows, gradient.shape[-1]).index_add_(0, indices.flatten(), gradient.flatten(0, -2))
+    found, flat = gradient.new_zeros(rows, gradient.shape[-1]), gradient.detach().flatten(0, -2)
+    if gradient.dtype != torch.float32:
+        return found.index_add_(0, indices.flatten(), flat)
+    from .lookup_loops import add_rows  # Numba is for those with tables
+
+    add_rows(found.numpy(), flat.contiguous().numpy(), indices.flatten().numpy())
+    return found
 
 
-# of its own the compiler adds number by number, as if another thread could be adding to the same: six times the time
-_in_a_graph = torch.library.custom_op("trainctl::added_rows", _added_rows, mutates_args=())
-_in_a_graph.register_fake(lambda gradient, indices, rows: gradient.new_empty(rows, gradient.shape[-1]))
+@torch.library.register_fake(NAME)  # type: ignore[untyped-decorator]
+def _shape(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
+    return gradient.new_empty(rows, gradient.shape[-1])
 
 
 class Lookup(torch.autograd.Function):

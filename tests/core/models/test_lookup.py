@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainctl.core.models.lookup import looked_up
+from trainctl.core.models.lookup import added_rows, looked_up
 
 INDICES = torch.tensor([[3, 0, 3], [1, 3, 1]])
 
@@ -25,6 +27,19 @@ def test_rows_and_their_gradient_are_those_of_an_embedding() -> None:
     assert ours.grad is not None
     assert ours.grad.tolist() == [[2.0, 3.0], [16.0, 18.0], [0.0, 0.0], [12.0, 15.0]]
     assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32])
+@given(rows=st.integers(1, 5), size=st.integers(1, 40), shape=st.lists(st.integers(0, 5), min_size=1, max_size=3))
+@settings(max_examples=30, deadline=None)
+def test_in_float32_the_bits_are_those_of_rows_added_one_after_the_other(
+    kind: torch.dtype, rows: int, size: int, shape: list[int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.randint(rows, shape, generator=generator, dtype=kind)
+    gradient = torch.randn(size, *shape, generator=generator).movedim(0, -1)  # not contiguous
+    expected = torch.zeros(rows, size).index_add_(0, indices.flatten(), gradient.flatten(0, -2))
+    assert torch.equal(added_rows(gradient, indices, rows), expected)
 
 
 @pytest.mark.slow
