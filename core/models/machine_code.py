@@ -1,4 +1,4 @@
-"""Machine code of loops over numbers, which Numba makes."""
+"""Machine code that Numba makes of loops over numbers: decision 6."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def compiled(function: Function) -> Function:
     """Machine code in place of the function, made when it is first called."""
     made: Any = njit(function, **OPTIONS)
     with contextlib.suppress(RuntimeError):  # there is no place for it
-        made._cache = Kept(function)  # type: ignore[no-untyped-call]
+        made._cache = Kept(function)  # type: ignore[no-untyped-call]  # where cache=True has Numba's own
     return cast("Function", made)
