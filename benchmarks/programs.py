@@ -26,10 +26,12 @@ def run(command: Sequence[object], limit: float = LIMIT) -> str:
 
 
 def python_of(peer: str) -> Path:
-    """The Python of the peer's own virtual environment with its pinned versions; made when it is needed first."""
+    """The Python of the peer's own virtual environment with its pinned versions; made when it is needed first, and when
+    these have changed."""
     folder = HERE / ".venvs" / peer
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
+    python, installed = folder / "bin" / "python", folder / "installed"
+    wanted = "".join(file.read_text() for file in sorted(PEERS.glob(f"{peer}-*.txt")))
+    if not installed.exists() or installed.read_text() != wanted:
         print(f"installing {peer}: minutes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         install = [python, "-m", "pip", "install", "--quiet"]
@@ -39,7 +41,7 @@ def python_of(peer: str) -> Path:
             build = {**os.environ, "NO_OCEAN": "1", "PYTHONPATH": str(PEERS / "building")}
             install += ["--no-deps", "--no-build-isolation", "--ignore-requires-python", "-r", alone]
             subprocess.run(install, check=True, cwd=HERE, env=build)
-        (folder / "installed").touch()
+        installed.write_text(wanted)
     return python
 
 

@@ -43,7 +43,8 @@ class Bot(BabyAIBot):
         return int(self.replan(taken))  # type: ignore[no-untyped-call]
 
     def _breadth_first_search(self, initial_states: Any, accept_fn: Any, ignore_blockers: bool) -> Any:
-        """The same search in the same order, by the numbers of the cells, row by row."""
+        """The same search in the same order, by the numbers of the cells, row by row. How all cells were come to, the
+        third that it gives, is asked for only where there is no path."""
         grid, seen = self.mission.unwrapped.grid, self.vis_mask.ravel(order="F").tolist()
         cells, width = grid.grid, grid.width  # never asked for beyond its border: there is a wall, seen or not
         places = _places(width, grid.height)

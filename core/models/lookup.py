@@ -25,11 +25,11 @@ torch.library.define(NAME, "(Tensor gradient, Tensor indices, SymInt rows) -> Te
 
 @torch.library.impl(NAME, "CompositeExplicitAutograd")
 def _added_rows(gradient: Tensor, indices: Tensor, rows: int) -> Tensor:
-    found: Tensor
     if gradient.device.type != "cpu":  # there the order in which a row is added to would be chance
-        found = torch.ops.aten.embedding_dense_backward(gradient, indices, rows, -1, False)
+        found: Tensor = torch.ops.aten.embedding_dense_backward(gradient, indices, rows, -1, False)
         return found
-    found, flat = gradient.new_zeros(rows, gradient.shape[-1]), gradient.detach().flatten(0, -2)
+    found = gradient.new_zeros(rows, gradient.shape[-1])
+    flat = gradient.detach().flatten(0, -2)
     if gradient.dtype != torch.float32:
         return found.index_add_(0, indices.flatten(), flat)
     from .lookup_loops import add_rows  # Numba is for those with tables

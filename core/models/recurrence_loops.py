@@ -153,7 +153,8 @@ def lstm(
                 let_in, keep = switches[t, b, i], switches[t, b, size + i]
                 cell[b, i] = keep * cells_before[t, b, i] + let_in * candidate[t, b, i]
                 squashed[t, b, i] = tanh(cell[b, i])
-                output[b, i] = outputs[t, b, i] = let_out[t, b, i] * squashed[t, b, i]
+                outputs[t, b, i] = let_out[t, b, i] * squashed[t, b, i]
+        output = outputs[t]
     return outputs, cell, outputs_before, cells_before, switches, candidate, let_out, squashed
 
 
