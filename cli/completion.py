@@ -16,8 +16,8 @@ def complete_runs(incomplete: str) -> list[str]:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The runs of a folder, and of the folder `runs` in it."""
-    found = [*folder.glob("*/run.json"), *folder.glob("runs/*/run.json")]
+    """The runs of a folder, and of the folder `runs` in it. One that is only being made is hidden, and none."""
+    found = [*folder.glob("[!.]*/run.json"), *folder.glob("runs/[!.]*/run.json")]
     return sorted(file.parent for file in found)
 
 

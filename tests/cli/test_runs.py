@@ -36,6 +36,15 @@ def test_damaged_records_hide_no_other_run(trainctl: Trainctl, finished: Path) -
     assert states == {"first": "complete", "broken": "damaged"}
 
 
+def test_what_a_kill_left_while_a_run_was_made_is_no_run(trainctl: Trainctl, finished: Path) -> None:
+    from trainctl.cli.completion import complete_runs
+
+    finished.rename(finished.parent / ".first.new-0a1b2c3d")
+    assert trainctl("runs", "--json").document == []
+    assert complete_runs("") == complete_runs("runs/") == []
+    assert "first" not in trainctl("resume", "--checkpoint", "runs/other").err
+
+
 def test_the_table_fits_a_terminal_of_80_columns(
     trainctl: Trainctl, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

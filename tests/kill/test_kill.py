@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.kill.processes import (
     settings,
     trainctl,
 )
+from trainctl.core.engine.saving.run_directory import RunDirectory
 
 CARTPOLE = EXPERIMENTS / "cartpole.py"
 
@@ -65,13 +67,27 @@ def killed_until_it_ends(
 
 
 def test_a_kill_while_the_run_directory_is_made_leaves_nothing_under_its_name(tmp_path: Path) -> None:
-    words = ["run", CARTPOLE, "--quiet", *settings(steps=1024), "--name", "first"]
-    for delay in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
-        command = Command(tmp_path, *words)
-        time.sleep(delay)
+    words = ["run", CARTPOLE, "--quiet", *settings(steps=1024), "--name"]
+    whole = []
+    for number in range(8):
+        name = f"killed-{number}"
+        command = Command(tmp_path, *words, name)
+        command.wait_until(partial(is_being_made, tmp_path, name))
+        time.sleep(0.004 * number)  # to make it takes some 0.03 seconds
         command.process.kill()
         assert command.wait() in (0, -9), command.said()
-        assert run_of(tmp_path, "first").is_run() or not (tmp_path / "runs" / "first").exists()
-    command = Command(tmp_path, *words, "--json")
-    assert command.wait() in (0, 2), command.said()
-    assert run_of(tmp_path, "first").read_run()["attempts"][-1]["status"] == "complete"
+        if run_of(tmp_path, name).is_run():
+            whole.append(run_of(tmp_path, name).path)
+        else:
+            assert not run_of(tmp_path, name).path.exists()
+    assert [directory.path for directory in RunDirectory.all_in(tmp_path / "runs")] == whole
+    for number in range(8):
+        name = f"killed-{number}"
+        is_complete = run_of(tmp_path, name).is_run() and run_of(tmp_path, name).is_finished()
+        assert trainctl(tmp_path, *words, name) == (2 if is_complete else 0)
+        assert record(tmp_path, name)["attempts"][-1]["status"] == "complete"
+
+
+def is_being_made(folder: Path, name: str) -> bool:
+    """Whether a run is there under the hidden name that it has until it is whole."""
+    return bool(list(folder.glob(f"runs/.{name}.new-*")))

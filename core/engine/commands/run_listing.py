@@ -50,7 +50,7 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     if not runs_dir.is_dir():
         raise UsageError(f"there is no folder {runs_dir}", "name another one: trainctl runs --runs-dir DIR")
     now = datetime.now(UTC)
-    found = [summary_of(RunDirectory(path), now) for path in sorted(runs_dir.iterdir()) if RunDirectory(path).is_run()]
+    found = [summary_of(directory, now) for directory in RunDirectory.all_in(runs_dir)]
     return sorted(found, key=lambda run: -(run.age or 0.0))
 
 

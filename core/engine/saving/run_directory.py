@@ -100,6 +100,12 @@ class RunDirectory:
         found = "is in no run directory" if path.exists() else "does not exist"
         raise CheckpointError(f"{path} {found}", _runs_nearby(path))
 
+    @classmethod
+    def all_in(cls, folder: Path) -> list[RunDirectory]:
+        """The runs of a folder, by name. What whoever was killed in `create` has left, hidden, is none."""
+        found = [cls(path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        return [directory for directory in found if directory.is_run()]
+
     def is_run(self) -> bool:
         """Whether a run was begun here."""
         return self.run.is_file()
@@ -232,10 +238,8 @@ def _taken(directory: RunDirectory, runs_dir: Path) -> Exception:
 def _runs_nearby(path: Path) -> str:
     """The runs beside what was asked for, and those of the usual place."""
     folders = {folder.absolute(): folder for folder in (Path("runs"), path.parent)}.values()
-    runs = [
-        run for folder in folders if folder.is_dir() for run in sorted(folder.iterdir()) if RunDirectory(run).is_run()
-    ]
-    return did_you_mean(str(path), [str(run) for run in runs])
+    runs = [str(run.path) for folder in folders if folder.is_dir() for run in RunDirectory.all_in(folder)]
+    return did_you_mean(str(path), runs)
 
 
 def _not_running(attempt: dict[str, Any]) -> dict[str, Any]:
