@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import EnvironmentFailure, TrainctlError
 from ...tree import map_tree
-from ..workers.signals import SIGNALS, die_with_parent
+from ..workers.signals import dying_soon_after_parent, leave_signals_to_parent
 from .channel import Channel, shared_array
 from .environments import EpisodeEnd, Row
 from .serial import SerialEnvironments, in_words
@@ -69,9 +69,8 @@ class Work(NamedTuple):
 
 def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[Connection]) -> None:
     """Do what is asked, (method, argument) -> ("done", result) or ("error", exception), until the channel is closed."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the parent saves and then closes us; the group's signal is not for us
-    die_with_parent()
+    leave_signals_to_parent()  # which saves and then closes us
+    dying_soon_after_parent()()
     gc.freeze()  # looking through what we have from our parent would copy all of it
     for other in not_ours:
         other.close()  # kept open here, nobody would notice the parent's death

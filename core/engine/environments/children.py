@@ -11,6 +11,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any
 
 from ...errors import EnvironmentFailure
+from ..workers.signals import kill_group, lead_group
 from .channel import Channel, fork
 from .child import SECONDS_TO_CLOSE, Share, SharedStep, Work, serve
 
@@ -70,9 +71,12 @@ class Child:
         arguments = (self.channel, self.memory, self.work, [*not_ours, self.channel.ours])
         self.process: ForkProcess = fork.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
+        assert self.process.pid is not None
+        lead_group(self.process.pid)
         self.channel.theirs.close()
-        # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever
-        weakref.finalize(self, _kill, self.process, os.getpid())
+        # where nobody closes it, multiprocessing would end it with SIGTERM, which it ignores, and wait for it for ever;
+        # once and no more: its number may be another process's by then
+        self._kill = weakref.finalize(self, _kill, self.process.pid, os.getpid())
 
     def start_again(self) -> None:
         """A new child in place of this one, which is lost."""
@@ -108,9 +112,9 @@ class Child:
         """What became of the child, whose process has ended then: it writes nothing more into the shared memory."""
         if self.process.is_alive():
             what = f"it has not answered for {self.timeout:g} s: an environment hangs"
-            self._end()
         else:
             what = f"its process died with exit code {self.process.exitcode}"
+        self._end()
         self.loss = ChildLost(self, what)
         return self.loss
 
@@ -118,15 +122,14 @@ class Child:
         """End the child, whatever it is doing; so many seconds later at the latest."""
         self.channel.close()
         self.process.join(patience)
-        if self.process.is_alive():
-            self._end()
+        self._end()
 
     def _end(self) -> None:
-        self.process.kill()  # SIGKILL: one that hangs or is stopped takes nothing less
+        self._kill()
         self.process.join()
 
 
-def _kill(process: ForkProcess, parent: int) -> None:
-    """End a child of this process; those of a parent are none of its business."""
+def _kill(child: int, parent: int) -> None:
+    """Kill a child of this process and what it has started; those of a parent are none of its business."""
     if os.getpid() == parent:
-        process.kill()
+        kill_group(child)

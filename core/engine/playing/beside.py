@@ -6,7 +6,6 @@ import contextlib
 import gc
 import io
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from ..environments.channel import shared_array
-from ..workers.signals import SIGNALS, signalled_with_parent
+from ..workers.signals import dying_soon_after_parent, kill_group, lead_group, leave_signals_to_parent
 
 Work = Callable[[Callable[[], bool]], bytes]
 """What is computed: it is given `stop_requested`, asks it at each of its steps, and leaves where that says True."""
@@ -31,14 +30,14 @@ class Beside:
     """Bytes that a child computes. It is a fork, so it has everything as it was at this moment, and copies of it only
     where one of the two writes; nothing is pickled.
 
-    * work: nobody asks it to stop in the child, but each time that it looks it shows that it does not hang.
+    * work: it is asked to stop if this process dies. Each time that it looks it shows that it does not hang.
     * timeout: seconds without a look after which it hangs.
 
     Where this process cannot be forked (it uses a GPU, or there is no more memory) there is no child, and no result.
     """
 
     def __init__(self, work: Work, timeout: float) -> None:
-        self._timeout = timeout
+        self._timeout, self._parent = timeout, os.getpid()
         self._last_look = shared_array((1,), np.dtype(np.float64))
         self._last_look[0] = time.monotonic()
         self._file: IO[bytes] = io.BytesIO()
@@ -53,6 +52,7 @@ class Beside:
         if self._child:
             ended, status = self._wait(os.WNOHANG)
             if ended:
+                kill_group(self._child)
                 self._child, self._has_result = 0, status == 0
             elif time.monotonic() - self._last_look[0] > self._timeout:
                 self.close()
@@ -78,8 +78,7 @@ class Beside:
     def close(self) -> None:
         """End the child, whatever it is doing; there is no result then."""
         if self._child:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child, signal.SIGKILL)
+            kill_group(self._child)
             self._wait(0)
         self._child = 0
         self._file.close()
@@ -96,7 +95,7 @@ class Beside:
 
     def _look(self) -> bool:
         self._last_look[0] = time.monotonic()
-        return False
+        return os.getppid() != self._parent
 
 
 def _fork(action: Callable[[], None]) -> int:
@@ -106,21 +105,21 @@ def _fork(action: Callable[[], None]) -> int:
     """
     if not hasattr(os, "fork") or torch.cuda.is_initialized():
         return 0
-    parent, tie = os.getpid(), signalled_with_parent(signal.SIGKILL)
+    parent, tie = os.getpid(), dying_soon_after_parent()
     with warnings.catch_warnings():
         # of locks that other threads hold at this moment; the child takes care not to need them
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         _be_a_child(action, parent, tie)
+    lead_group(child)
     return child
 
 
 def _be_a_child(action: Callable[[], None], parent: int, tie: Callable[[], None]) -> NoReturn:
     status = 1
     try:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the group's signal is not for us: the parent ends us
+        leave_signals_to_parent()
         tie()
         if os.getppid() == parent:
             gc.freeze()  # looking through what it has from its parent would copy all of it

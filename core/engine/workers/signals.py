@@ -12,6 +12,9 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
+SECONDS_AFTER_PARENT = signal.SIGUSR2
+"""Twelve, on Linux."""
+
 _STOPPING = b"stopping: this rollout is finished and saved first; once more, and it ends at once\n"
 _SHOW_CURSOR = b"\x1b[?25h\n"
 """For a terminal, whose cursor a live display has hidden."""
@@ -61,9 +64,57 @@ class StopRequest:
             os._exit(128 + number)
 
 
+def leave_signals_to_parent() -> None:
+    """Go on whatever signal this process is sent: the parent will end it.
+
+    The programs that it starts are spared Ctrl-C as well. SIGTERM still ends them: with that an environment may close
+    its simulator.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # programs inherit what is ignored, not what is handled
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, frame: None)
+        signal.siginterrupt(number, False)  # whatever waits in the kernel goes on
+
+
+def lead_group(child: int) -> None:
+    """From now on a child of this process and the programs that it starts are one group, for `kill_group`.
+
+    A terminal's Ctrl-C is not for that group.
+    """
+    with contextlib.suppress(ProcessLookupError):  # it has died already
+        os.setpgid(child, child)
+
+
+def kill_group(child: int) -> None:
+    """Kill a child, if it lives, and whatever is left of the programs that it has started: hanging or stopped."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left; as macOS says it
+        os.killpg(child, signal.SIGKILL)
+
+
 def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies, even by kill -9; elsewhere the closed pipe must do."""
     signalled_with_parent(signal.SIGKILL)()
+
+
+def dying_soon_after_parent() -> Callable[[], None]:
+    """What asks Linux to kill the process that calls it `SECONDS_AFTER_PARENT` after its parent has died: time to close
+    what it has.
+
+    The handler is libc's own `alarm`, which takes the number of the signal for its seconds. It needs no Python, so code
+    that hangs cannot keep it away.
+    """
+    warn = signalled_with_parent(SECONDS_AFTER_PARENT)
+    try:
+        libc = ctypes.CDLL(None)
+        alarm = ctypes.cast(libc.alarm, ctypes.c_void_p)
+    except (OSError, AttributeError):
+        return warn
+
+    def tie() -> None:
+        libc.signal(SECONDS_AFTER_PARENT, alarm)
+        warn()
+
+    return tie
 
 
 def signalled_with_parent(number: int) -> Callable[[], None]:

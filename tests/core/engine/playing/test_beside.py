@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.waiting import has_ended, wait_until
 from trainctl.core.engine.environments.channel import shared_array
 from trainctl.core.engine.playing.beside import Beside
 
@@ -101,6 +103,19 @@ def test_it_ends_at_once_when_nobody_wants_it_any_more(end: Callable[[Beside], o
     assert not end(beside)
     assert is_gone(process)
     assert beside.is_done
+
+
+def test_a_program_that_it_has_started_ends_with_it() -> None:
+    work, program = Waiting(), shared_array((1,), np.dtype(np.int64))
+
+    def start_a_program(stop_requested: Stop) -> bytes:
+        program[0] = subprocess.Popen(["sleep", "1000"]).pid
+        return work(stop_requested)
+
+    beside = Beside(start_a_program, timeout=60)
+    work.begun()
+    beside.close()
+    wait_until(lambda: has_ended(program[0]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
