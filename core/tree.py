@@ -43,18 +43,6 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def unflatten(flat: dict[str, Any]) -> Tree:
-    """The tree that `flatten` made flat."""
-    tree: Tree = {}
-    for path, leaf in flat.items():
-        *outer, last = path.split(".")
-        place = tree
-        for key in outer:
-            place = place.setdefault(key, {})
-        place[last] = leaf
-    return tree
-
-
 def made_of(tree: Tree) -> str:
     """What it is made of, for a message: "float32 (4,)", "{image: uint8 (7, 7, 3), direction: 3}", "(None, {})"."""
     if isinstance(tree, Mapping):

@@ -18,7 +18,7 @@ from ...builder import Builder
 from ...errors import CheckpointError
 from ...experiment import Experiment
 from ...pipeline import PipelineStage
-from ...tree import leaves, unflatten
+from ...tree import leaves, map_tree
 from ..building import build_model, environment_of_stage
 from ..environments import build_environments
 from ..learning.non_finite import BATCH, DUMP, MODEL, OFF_POLICY, count_bad
@@ -90,7 +90,7 @@ def _losses(
 ) -> list[_NamedLoss]:
     """The losses of the stage, each ready to be computed on the dumped batch."""
     memory = tensors.pop("memory", None)
-    fields = unflatten(tensors)
+    fields = map_tree(tensors.get, about["batch"])  # what is no tensor was not kept
     component = stage.offpolicy_component if about["kind"] == OFF_POLICY else None
     names, weights = (component or stage).loss_names, (component or stage).loss_weights
 

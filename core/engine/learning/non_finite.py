@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...batch import Batch, Memory
 from ...errors import NonFiniteError
-from ...tree import flatten
+from ...tree import Tree, filled, flatten
 from ..saving.checkpoint_content import encode_model
 from ..saving.origin import versions
 from ..workers.workers import WorkerGroup
@@ -36,6 +36,10 @@ class FailedUpdate(NamedTuple):
     memory: Memory
     stage_steps: int
     losses: dict[str, float]
+
+    def names(self) -> Tree:
+        """The batch with the name of each of its leaves in `tensors` in place of the leaf."""
+        return filled(self.batch, flatten(self.batch))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of the batch and the memory by their path, e.g. "observations.image"."""
@@ -102,5 +106,11 @@ def write_dump(directory: Path, failed: FailedUpdate, model: nn.Module, about: d
     (directory / BATCH).write_bytes(encode_model(failed.tensors()))
     (directory / MODEL).write_bytes(encode_model(model.state_dict()))
     losses = {name: value if math.isfinite(value) else repr(value) for name, value in failed.losses.items()}
-    content = {**about, "kind": failed.kind, "stage_steps": failed.stage_steps, "losses": losses}
+    content = {
+        **about,
+        "kind": failed.kind,
+        "stage_steps": failed.stage_steps,
+        "losses": losses,
+        "batch": failed.names(),
+    }
     (directory / DUMP).write_text(json.dumps({**content, "versions": versions()}, indent=2) + "\n", "utf-8")
