@@ -45,6 +45,9 @@ class ActorCritic(nn.Module):
         return None
 
     def policy(self, observations: Tree, memory: Memory, masks: Tensor) -> tuple[ActionDistribution, Memory]:
-        """Only what acting needs: the distribution and the memory. Override it where the value costs extra."""
+        """Only what acting needs: the distribution and the memory. Override it where the value costs extra.
+
+        Acting asks it only where no `forward` was written later, in a class made from this one.
+        """
         output = self(observations, memory, masks)
         return output.distribution, output.memory

@@ -13,6 +13,7 @@ from trainctl.core.errors import NonFiniteError
 DOTTED = """
 import gymnasium
 import numpy as np
+from trainctl.models import MLPActorCritic
 
 
 class Dotted(gymnasium.Wrapper):
@@ -32,12 +33,20 @@ class Dotted(gymnasium.Wrapper):
         observation, *rest = super().step(action)
         return {"observation.pose": observation * (np.float32("nan") if self.steps == 20 else 1)}, *rest
 
+
+class OfPose(MLPActorCritic):
+    def __init__(self, observation_space, action_space):
+        super().__init__(observation_space["observation.pose"], action_space, hidden_sizes=(16,))
+
+    def forward(self, observations, memory, masks):
+        return super().forward(observations["observation.pose"], memory, masks)
 """
 
 
 def test_an_update_is_repeated_whatever_the_keys_of_its_observations_look_like(tmp_path: Path) -> None:
     source = DOTTED + EXPERIMENT.replace('environment="CartPole-v1"', "environment=Builder(Dotted)")
     source = source.replace("num_mini_batch=2", "num_mini_batch=1")
+    source = source.replace('Builder(MLPActorCritic, {"hidden_sizes": (16,)})', "Builder(OfPose)")
     (tmp_path / "small.py").write_text(source)
     with pytest.raises(NonFiniteError):
         run(tmp_path, "first")

@@ -27,7 +27,7 @@ class Actor:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.policy: Any = getattr(model, "policy", None) or self._without_values
+        self.policy: Any = model.policy if _has_policy(type(model)) else self._without_values
 
     def begin(self, noise: np.ndarray, device: torch.device) -> None:
         """A rollout begins, with this noise (T, N, n)."""
@@ -52,6 +52,12 @@ class Actor:
     def _without_values(self, observations: Any, memory: Memory, masks: Tensor) -> tuple[Any, Memory]:
         distribution, _, memory = self.model(observations, memory, masks)
         return distribution, memory
+
+
+def _has_policy(kind: type[nn.Module]) -> bool:
+    """Whether models of this class have a method `policy` that knows their `forward`. In a class that is made from a
+    ready model and has a `forward` of its own, the inherited `policy` does not."""
+    return next("policy" in vars(part) for part in kind.__mro__ if {"policy", "forward"} & vars(part).keys())
 
 
 class RecordedActor(Actor):

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from trainctl.core.distributions import number_of_parameters, sampling_noise
+from trainctl.core.distributions import Categorical, number_of_parameters, sampling_noise
 from trainctl.core.engine.collecting.acting import Actor, NumpyActor, RecordedActor, actor_of
 from trainctl.core.engine.collecting.rollout import EVERYTHING, Rollout
 from trainctl.core.engine.learning.compiler import Compiler, NoCompiler
@@ -166,6 +166,47 @@ class Promised(Own):
 
     def initial_memory(self, count: int) -> None:
         """It has none."""
+
+
+class Forward(MLPActorCritic):
+    """A ready model with another `forward`."""
+
+    def forward(self, observations: Any, memory: Any, masks: Any) -> ActorCriticOutput:
+        distribution, values, memory = super().forward(observations, memory, masks)
+        return ActorCriticOutput(Categorical(distribution.logits + torch.tensor([0.0, 0.0, 99.0])), values, memory)
+
+
+class Quick(Forward):
+    """That knows its policy without the values."""
+
+    def policy(self, observations: Any, memory: Any, masks: Any) -> Any:
+        return Categorical(torch.tensor([0.0, 99.0, 0.0]).expand(*masks.shape, 3)), memory
+
+
+class Parts(Own):
+    """One whose head has the name of a method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy = nn.Linear(3, 3)
+
+    def initial_memory(self, count: int) -> None:
+        """It has none."""
+
+
+@pytest.mark.parametrize(("make", "action"), [(Forward, 2), (Quick, 1)])
+def test_a_model_with_a_forward_of_its_own_acts_as_that_says(make: Any, action: int) -> None:
+    model = make(VECTOR, CHOICE)
+    rollout, noise = rollout_in(VECTOR, CHOICE)
+    found = acted(actor_of(model, ENVIRONMENTS, CPU, NoCompiler()), model, rollout, noise)
+    assert found == [[action] * ENVIRONMENTS, None] * STEPS
+
+
+def test_a_part_of_a_model_may_be_called_policy() -> None:
+    model = Parts()
+    rollout, noise = rollout_in(VECTOR, CHOICE)
+    expected = acted(actor_of(Promised(), ENVIRONMENTS, CPU, NoCompiler()), model, rollout, noise)
+    assert acted(actor_of(model, ENVIRONMENTS, CPU, NoCompiler()), model, rollout, noise) == expected
 
 
 def test_every_model_has_an_actor_that_fits_it() -> None:
