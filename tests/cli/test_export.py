@@ -3,16 +3,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from tests.cli.conftest import Trainctl
 from trainctl import TrainctlError, load_policy
 from trainctl.core.engine.commands import export as exporting
 from trainctl.core.engine.saving.from_checkpoint import open_model
+from trainctl.core.model import ActorCriticOutput
 
 
 def test_parameters_are_the_checkpoints_own(trainctl: Trainctl, finished: Path, tmp_path: Path) -> None:
@@ -38,6 +41,26 @@ def test_a_program_acts_as_the_policy(trainctl: Trainctl, finished: Path) -> Non
         assert actions.item() == policy.act(observation.numpy())
         assert values.item() == pytest.approx(policy.value, abs=1e-5)
         assert memory.numel() == 0
+
+
+class OfTorch(nn.Module):
+    """A model that gives a distribution of torch, which looks at its logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, observations: Any, memory: Any, masks: Any) -> ActorCriticOutput:
+        distribution, values, memory = self.model(observations, memory, masks)
+        return ActorCriticOutput(torch.distributions.Categorical(logits=distribution.logits), values, memory)
+
+
+def test_a_model_with_a_distribution_of_torch_becomes_a_program(finished: Path, tmp_path: Path) -> None:
+    opened = open_model(finished, "cpu")
+    opened = opened._replace(model=OfTorch(opened.model))
+    assert exporting.export(opened, tmp_path / "out", "pt2")[0].name == "model.pt2"
+    with pytest.raises(ValueError, match="invalid values"):
+        torch.distributions.Categorical(logits=torch.tensor([float("nan")]))  # it looks again
 
 
 def test_a_file_that_reads_back_otherwise_is_refused(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ...batch import Memory
 from ...distributions import as_action_distribution
@@ -111,6 +112,8 @@ def _traced(by: str) -> Iterator[None]:
     """Whatever goes wrong in here, but for the disk, is said to be the tracing of the model. Torch's own doubts (it has
     many, of its own insides) are not shown: what was written is compared."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    looked = Distribution._validate_args
+    Distribution.set_default_validate_args(False)  # a trace does not know the numbers that are looked at
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,6 +124,8 @@ def _traced(by: str) -> Iterator[None]:
         reason = str(error).partition("\n")[0]
         hint = "export its parameters instead: --format safetensors"
         raise TrainctlError(f"{by} cannot trace the model: {reason}", hint) from error
+    finally:
+        Distribution.set_default_validate_args(looked)
 
 
 @torch.no_grad()
