@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..batch import Memory
 from ..distributions import ActionDistribution, as_action_distribution, number_of_parameters
@@ -27,23 +28,37 @@ def look_at_model(model: nn.Module, observation_space: Any, action_space: Any) -
     """Ask a copy of the model about observations of zeros. Raises ExperimentError if it answers something else than
     `ActorCritic.forward` promises; what the model itself raises gets a note that says what it was given.
 
-    A model that cannot be copied is not looked at.
+    A model that cannot be copied is not looked at. Lazy modules get their shapes.
     """
     with untouched_global_random_state():
         try:
-            model = copy.deepcopy(model).eval()
+            twin = copy.deepcopy(model).eval()
         except Exception:
             return
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         zeros = allocate(observation_layout(observation_space), *_SHAPE)
         observations = map_tree(lambda leaf: torch.from_numpy(leaf).to(device), zeros)
-        begin: Any = getattr(model, "initial_memory", None)
-        memory, masks = begin(_SHAPE[1]) if begin else None, torch.zeros(_SHAPE, device=device)
-        memory = None if memory is None else memory.to(device)
-        if fault := _fault(model, (observations, memory, masks), action_space):
+        given = observations, _memory_of(twin, device), torch.zeros(_SHAPE, device=device)
+        if fault := _fault(twin, given, action_space):
             text = f"forward of {type(model).__name__}, for T = 1 step of B = 2 environments, {fault}"
             hint = "forward(observations, memory, masks) gives ActorCriticOutput(distribution, values (T, B), memory)"
             raise ExperimentError([Fault(text, written(type(model).forward), hint)])
+        if any(map(is_lazy, model.parameters())):
+            with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode cannot be trained
+                model.eval()(*given)
+                model.train()
+
+
+def _memory_of(model: nn.Module, device: torch.device) -> Memory:
+    begin: Any = getattr(model, "initial_memory", None)
+    memory = begin(_SHAPE[1]) if begin else None
+    if memory is None:
+        return None
+    if isinstance(memory, Tensor) and memory.shape[:1] == _SHAPE[1:]:
+        return memory.to(device)
+    text = f"initial_memory of {type(model).__name__}, for B = 2 environments, gave {made_of(memory)}"
+    hint = "the memory is one tensor (B, …), or None; the two of an LSTM stand side by side: torch.cat([h, c], -1)"
+    raise ExperimentError([Fault(text, written(begin), hint)])
 
 
 def _fault(model: nn.Module, given: tuple[Tree, Memory, Tensor], space: gymnasium.Space[Any]) -> str:

@@ -121,3 +121,47 @@ def test_looking_changes_neither_the_model_nor_what_is_drawn_next() -> None:
     assert torch.rand(()) == drawn
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training
+
+
+class Remembering(Answering):
+    def initial_memory(self, count: int) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        ((torch.zeros(2, 8), torch.zeros(2, 8)), "gave (float32 (2, 8), float32 (2, 8))"),
+        (torch.zeros(1, 2, 8), "gave float32 (1, 2, 8)"),
+        (torch.zeros(()), "gave float32 ()"),
+    ],
+)
+def test_a_memory_is_one_tensor_with_a_row_for_each_environment(memory: Any, said: str) -> None:
+    with pytest.raises(ExperimentError, match=r"initial_memory of Remembering, for B = 2 environments, gave") as caught:
+        look_at_model(Remembering(memory), SEEN, TWO)
+    fault = caught.value.faults[0]
+    assert said in fault.message
+    assert "torch.cat([h, c], -1)" in (fault.hint or "")
+    assert fault.location is not None
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy, self.value = nn.LazyLinear(2), nn.LazyLinear(1)
+
+    def forward(self, observations: Any, memory: Any, masks: Any) -> Any:
+        return output(Categorical(logits=self.policy(observations)), self.value(observations)[..., 0])
+
+
+def test_lazy_modules_get_their_shapes_and_can_be_trained() -> None:
+    model = Lazy()
+    torch.manual_seed(5)
+    drawn = torch.rand(())
+    torch.manual_seed(5)
+    look_at_model(model, SEEN, TWO)
+    assert torch.rand(()) == drawn
+    assert [tuple(parameter.shape) for parameter in model.parameters()] == [(2, 4), (2,), (1, 4), (1,)]
+    model(torch.ones(1, 2, 4), None, torch.ones(1, 2)).values.sum().backward()
+    assert model.value.weight.grad is not None
+    assert model.training
