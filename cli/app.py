@@ -31,6 +31,7 @@ from . import (
     verify_resume,
 )
 from .failures import failure_of
+from .output import lasting_output
 
 _TRACEBACK = "TRAINCTL_TRACEBACK"
 
@@ -110,7 +111,8 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
     failure = failure_of(error)
     write_error(error, "\n".join(failure.complaints))
-    show_failure(failure.complaints, failure.next_steps)
+    with lasting_output():
+        show_failure(failure.complaints, failure.next_steps)
     return failure.exit_code
 
 

@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from .output import lasting
+
 
 class CapturedOutput:
     """Takes what this process and its children write to stdout and stderr, as far as these lead to a terminal.
@@ -23,8 +25,8 @@ class CapturedOutput:
         _flush()
         self._show = show
         self._originals = {descriptor: os.dup(descriptor) for descriptor in (1, 2) if os.isatty(descriptor)}
-        self.terminal = os.fdopen(
-            os.dup(self._originals[2]), "w", encoding=sys.stderr.encoding, errors="backslashreplace"
+        self.terminal = lasting(
+            os.fdopen(os.dup(self._originals[2]), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
         )
         self._reading, writing = os.pipe()
         for descriptor in self._originals:

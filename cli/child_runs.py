@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..core.engine.workers.signals import signalled_with_parent
+from ..core.engine.workers.signals import heeded_signals, signalled_with_parent
 
 STOPPED = {75, 130}
 """Exit codes of a run that was asked to save and leave."""
@@ -77,9 +77,10 @@ class ChildRuns:
                     process.send_signal(number)
 
         def stop(number: int, frame: object) -> None:
-            self.is_stopping, self.signal = True, number  # a terminal has sent Ctrl-C to all of us
+            self.is_stopping, self.signal = True, number  # a terminal has sent it to all of us
 
-        wanted = {signal.SIGTERM: pass_on, signal.SIGUSR1: pass_on, signal.SIGINT: stop}
+        of_terminals = (signal.SIGINT, signal.SIGHUP)
+        wanted = {number: stop if number in of_terminals else pass_on for number in heeded_signals()}
         before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
         try:
             yield

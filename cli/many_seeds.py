@@ -17,6 +17,7 @@ import typer
 from ..core.engine.saving.run_directory import RunDirectory
 from ..core.errors import CheckpointError, ExperimentChangedError, UsageError
 from .child_runs import STOPPED, ChildRuns, Ended
+from .output import lasting_output
 from .text import duration, number
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class ManySeeds:
         """
         waiting, children = [seed for seed in seeds if not self._is_left(seed)], self.children
         told = time.monotonic()
-        with children.passing_signals_on():
+        with lasting_output(), children.passing_signals_on():
             while children.running or (waiting and not children.is_stopping):
                 while waiting and len(children.running) < jobs and not children.is_stopping:
                     self._begin(waiting.pop(0))

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 
 @contextlib.contextmanager
@@ -30,6 +30,48 @@ def standard_output(reserved: bool) -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(real, 1)
         os.close(real)
+
+
+class LastingStream:
+    """A text stream that leads nowhere as soon as it cannot be written: its reader or its terminal has gone, its disk
+    is full. A training has better things to do than to end for that."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or do nothing; the number of characters."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what has been kept back, or do nothing."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        with open(os.devnull, "wb") as nowhere:  # what was kept back is tried again, at the process's end too
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def lasting(stream: TextIO) -> TextIO:
+    """The stream, as a `LastingStream`."""
+    return cast("TextIO", LastingStream(stream))
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """Within this context stdout and stderr are `LastingStream`s."""
+    with contextlib.redirect_stdout(lasting(sys.stdout)), contextlib.redirect_stderr(lasting(sys.stderr)):
+        yield
 
 
 def print_document(document: Any) -> None:

@@ -16,6 +16,7 @@ import typer
 from ..core.errors import TrainctlError, UsageError, did_you_mean
 from .child_runs import STOPPED, ChildRuns, Ended
 from .options import AsJson, Device, Settings, Wandb, set_words, settings_of
+from .output import lasting_output
 
 if TYPE_CHECKING:
     from ..core.engine.commands.sweep import Sweep, Trial
@@ -124,7 +125,7 @@ class Sweeper:
         A signal that asks to save and leave is passed on to all that run, and the sweep goes on another time.
         """
         waiting, children = self.sweep.unfinished(), self.children
-        with children.passing_signals_on():
+        with lasting_output(), children.passing_signals_on():
             while not self._is_over(trials, waiting):
                 while self._may_begin(trials, waiting, jobs):
                     self._begin(waiting.pop(0) if waiting else self.sweep.new_trial())

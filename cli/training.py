@@ -14,7 +14,7 @@ import typer
 from ..core.errors import EnvironmentFailure, ExperimentError, NonFiniteError, TrainctlError
 from .displays import PlainDisplay, QuietDisplay, can_draw
 from .failures import users_line
-from .output import print_document, standard_output
+from .output import lasting_output, print_document, standard_output
 
 if TYPE_CHECKING:
     from ..core.engine.launch import Display
@@ -41,25 +41,26 @@ def train(
     from .console import say
 
     faulthandler.enable(2)  # what crashes below Python says in which line
-    with standard_output(reserved=as_json):
-        display = _display(quiet or not fleet.is_single, plain)
-        try:
-            request = StopRequest()
-            # from the first moment on: what takes seconds to import and to build comes after this
-            with request.listening() if fleet.is_single else contextlib.nullcontext():
-                outcome = begin(display, request)
-        except Exception as error:
-            for note in _way_on(error, display.directory, experiment):
-                error.add_note(note)
-            raise
-        finally:
-            display.close()
-        from ..core.engine.workers.workers import is_one_of_many
+    with lasting_output():
+        with standard_output(reserved=as_json):
+            display = _display(quiet or not fleet.is_single, plain)
+            try:
+                request = StopRequest()
+                # from the first moment on: what takes seconds to import and to build comes after this
+                with request.listening() if fleet.is_single else contextlib.nullcontext():
+                    outcome = begin(display, request)
+            except Exception as error:
+                for note in _way_on(error, display.directory, experiment):
+                    error.add_note(note)
+                raise
+            finally:
+                display.close()
+            from ..core.engine.workers.workers import is_one_of_many
 
-        if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
-            say(_summary(outcome, fleet))
-    if as_json and not is_one_of_many():
-        print_document(outcome.to_json())
+            if not (quiet or is_one_of_many()):  # of several workers the launcher speaks
+                say(_summary(outcome, fleet))
+        if as_json and not is_one_of_many():
+            print_document(outcome.to_json())
     raise typer.Exit(outcome.exit_code)
 
 

@@ -183,6 +183,25 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert "trainctl resume --checkpoint runs/first" in err
 
 
+def test_whoever_reads_what_it_says_may_go_before_it_has_saved(tmp_path: Path) -> None:
+    """As with Ctrl-C at `trainctl run … | tee log`, which is for both of them."""
+    words = ["run", str(TINY), "--name", "first", "--set", "steps=100_000_000"]
+    environment = {**os.environ, "PYTHONPATH": str(TINY.parents[3])}
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainctl", *words], cwd=tmp_path, env=environment, stdout=writing, stderr=writing
+    )
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        while " 320 " not in said.readline():
+            assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    record = json.loads((tmp_path / "runs" / "first" / "run.json").read_text())
+    assert record["attempts"][-1]["status"] == "interrupted"
+    assert (tmp_path / "runs" / "first" / "checkpoints" / f"step-{record['total_steps']:012d}").is_dir()
+
+
 def test_what_fails_while_environment_processes_live_ends_at_once(tmp_path: Path) -> None:
     words = ["run", str(TINY), "--set", "pause=0.001", "--set", "learning_rate=-1"]
     environment = {**os.environ, "PYTHONPATH": str(TINY.parents[3])}

@@ -78,6 +78,7 @@ def _caught(pid: int) -> int:
 
 def _command(folder: Path, out: Path, err: Path, environment: dict[str, str], words: list[str]) -> None:
     os.setpgid(0, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     os.chdir(folder)
     os.environ.update(environment)
     os.dup2(os.open(out, os.O_WRONLY), 1)

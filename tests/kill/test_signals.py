@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C, to the process or to its whole group: saved, the right exit code, and the same end."""
+"""SIGTERM, SIGUSR1, SIGHUP, Ctrl-C, to the process or to its whole group: saved, the right code, and the same end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainctl.core.engine.commands.run_comparison import compare
 from trainctl.core.engine.saving.run_directory import RunDirectory
 
 CARTPOLE = EXPERIMENTS / "cartpole.py"
-CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
+CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGHUP: 75, signal.SIGINT: 130}
 STATUS = {75: "preempted", 130: "interrupted"}
 WORDS = ["run", CARTPOLE, "--quiet", *settings(steps=32_768, processes=2, save_interval=100_000)]
 

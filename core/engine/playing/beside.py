@@ -119,6 +119,7 @@ def _fork(action: Callable[[], None]) -> int:
 def _be_a_child(action: Callable[[], None], parent: int, tie: Callable[[], None]) -> NoReturn:
     status = 1
     try:
+        lead_group(0)  # the parent does it too: neither of them waits for the other
         leave_signals_to_parent()
         tie()
         if os.getppid() == parent:

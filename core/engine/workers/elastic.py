@@ -17,6 +17,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ...errors import TrainctlError, UsageError
 from .addresses import address_towards, interface_with
 from .first_error import first_error
+from .signals import heeded_signals
 from .workers import Fleet
 
 SHUTDOWN_SECONDS = 30
@@ -58,7 +59,7 @@ def launch_workers(arguments: list[str], fleet: Fleet, logs: Path, run_id: str) 
         rdzv_configs={} if fleet.node_rank is None else {"is_host": fleet.node_rank == 0},
         local_addr=_local_address(fleet),
         max_restarts=fleet.max_restarts,
-        signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
+        signals_to_handle=",".join(number.name for number in heeded_signals()),
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     try:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP: the terminal is gone."""
+
 
 SECONDS_AFTER_PARENT = signal.SIGUSR2
 """Twelve, on Linux."""
@@ -45,7 +47,7 @@ class StopRequest:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Within this context the signals raise the flag; a second signal ends the process at once."""
-        before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        before = {number: signal.signal(number, self._note) for number in heeded_signals()}
         try:
             yield
         finally:
@@ -57,11 +59,18 @@ class StopRequest:
         if self.signal is None:
             self.signal, self._since = signal.Signals(number), now
             if self.echo_seconds == 0:  # of several workers the launcher was asked
-                os.write(2, _STOPPING)
-        elif now - self._since > self.echo_seconds:
+                with contextlib.suppress(OSError):
+                    os.write(2, _STOPPING)
+        elif now - self._since > self.echo_seconds and number != signal.SIGHUP:  # which comes from shell and kernel
             with contextlib.suppress(OSError), open("/dev/tty", "wb", 0) as terminal:
                 terminal.write(_SHOW_CURSOR)
             os._exit(128 + number)
+
+
+def heeded_signals() -> list[signal.Signals]:
+    """Those of `SIGNALS` that are for this process: under `nohup` the terminal may go."""
+    is_under_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in SIGNALS if not (number == signal.SIGHUP and is_under_nohup)]
 
 
 def leave_signals_to_parent() -> None:
@@ -70,14 +79,15 @@ def leave_signals_to_parent() -> None:
     The programs that it starts are spared Ctrl-C as well. SIGTERM still ends them: with that an environment may close
     its simulator.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # programs inherit what is ignored, not what is handled
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # programs inherit what is ignored, not what is handled
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: None)
         signal.siginterrupt(number, False)  # whatever waits in the kernel goes on
 
 
 def lead_group(child: int) -> None:
-    """From now on a child of this process and the programs that it starts are one group, for `kill_group`.
+    """From now on a child of this process (0: itself) and the programs that it starts are one group, for `kill_group`.
 
     A terminal's Ctrl-C is not for that group.
     """

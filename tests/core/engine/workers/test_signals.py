@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from trainctl.core.engine.workers.signals import SIGNALS, StopRequest
+from trainctl.core.engine.workers.signals import SIGNALS, StopRequest, heeded_signals
 
 # forgives nothing: a second signal ends the process at once, so this has to be another process
 TWICE = """
@@ -23,9 +24,20 @@ with StopRequest().listening():
 """
 
 
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Tests do not run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGTERM, "preempted"), (signal.SIGUSR1, "preempted"), (signal.SIGINT, "interrupted")],
+    [
+        *((number, "preempted") for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)),
+        (signal.SIGINT, "interrupted"),
+    ],
 )
 def test_a_signal_raises_a_flag_and_nothing_else(number: signal.Signals, status: str) -> None:
     request = StopRequest()
@@ -48,3 +60,20 @@ def test_a_second_signal_ends_the_process_at_once(second: str) -> None:
     found = subprocess.run([sys.executable, "-c", TWICE, "SIGUSR1", second], capture_output=True, text=True)
     assert found.returncode == 128 + signal.Signals[second]
     assert found.stdout == ""
+
+
+def test_a_terminal_that_goes_is_said_twice_and_meant_once() -> None:
+    request = StopRequest()
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert request.signal == signal.SIGHUP
+
+
+def test_under_nohup_a_terminal_may_go() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert heeded_signals() == [number for number in SIGNALS if number != signal.SIGHUP]
+    request = StopRequest()
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not request.requested
