@@ -194,7 +194,7 @@ def _no_function(module: ModuleType, file: Path) -> Fault:
 
 def _place_of_name(name: str, file: Path) -> Location:
     """Where the file binds a name at its top level; the file as a whole if it is imported there."""
-    for node in reversed(ast.parse(file.read_text("utf-8")).body):
+    for node in reversed(ast.parse(file.read_bytes()).body):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
         if name in [getattr(target, "id", getattr(target, "name", None)) for target in targets]:
             return Location(str(file), node.lineno)

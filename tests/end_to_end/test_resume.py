@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.runs import checkpoint_steps, go_on, metrics, run, weights
+from tests.end_to_end.runs import EXPERIMENT, checkpoint_steps, go_on, metrics, run, weights
 from trainctl.core.engine.launch import NoDisplay, start
 from trainctl.core.engine.options import RunOptions
+from trainctl.core.engine.saving.run_directory import RunDirectory
 
 
 def killed_after(outcome_run: Path, folder: Path, step: int) -> Path:
@@ -95,3 +96,14 @@ def test_the_resume_needs_no_experiment_but_its_own_copy(tmp_path: Path) -> None
     killed = killed_after(whole.run, tmp_path, 400)
     (tmp_path / "small.py").unlink()
     assert weights(go_on(killed)) == weights(whole)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first_line"), [("utf-8-sig", ""), ("latin-1", "# coding: latin-1\n")], ids=["with a mark", "latin-1"]
+)
+def test_an_experiment_may_be_in_any_encoding_that_python_reads(encoding: str, first_line: str, tmp_path: Path) -> None:
+    text = f'{first_line}"""Fährt."""\n{EXPERIMENT}'
+    (tmp_path / "small.py").write_text(text, encoding)
+    whole = run(tmp_path, "whole", save=1)
+    assert RunDirectory(whole.run).sources() == {"small.py": text}
+    assert weights(go_on(killed_after(whole.run, tmp_path, 1000))) == weights(whole)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,7 +163,7 @@ class RunDirectory:
     def sources(self) -> dict[str, str]:
         """File name -> text of the experiment as it ran."""
         files = sorted(file for file in self.experiment.rglob("*.py") if "__pycache__" not in file.parts)
-        return {str(file.relative_to(self.experiment)): file.read_text("utf-8") for file in files}
+        return {str(file.relative_to(self.experiment)): _source(file) for file in files}
 
     # run.json
 
@@ -220,6 +221,11 @@ class RunDirectory:
 
 _ELSEWHERE = "choose another place with --runs-dir"
 _IN_USE = "wait for it, stop it, or start another run with another --name"
+
+
+def _source(file: Path) -> str:
+    with tokenize.open(file) as text:  # in whatever encoding it says it is in
+        return text.read()
 
 
 def _taken(directory: RunDirectory, runs_dir: Path) -> Exception:
