@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from bdb import BdbQuit
 from typing import Annotated, NoReturn
 
 import typer
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:
         app(sorted(words, key=lambda word: word != "--traceback"), prog_name="trainctl")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BdbQuit):  # q in a debugger
         sys.exit(130)
     except Exception as error:
         sys.exit(_report(error))

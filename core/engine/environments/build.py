@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
+from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -101,6 +102,8 @@ def fastest_deal(make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int, gro
     env = make()
     try:
         cost = _seconds_per_step(env) * num_envs
+    except BdbQuit:
+        raise
     except Exception:  # it may fail now and then, which a training survives
         cost = 0.0
     finally:

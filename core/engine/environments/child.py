@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import signal
+from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import gymnasium
 import numpy as np
 
-from ...errors import EnvironmentFailure, TrainctlError
+from ...errors import EnvironmentFailure, TrainctlError, UsageError
 from ...tree import map_tree
 from ..workers.signals import dying_soon_after_parent, leave_signals_to_parent
 from .channel import Channel, shared_array
@@ -85,6 +86,9 @@ def serve(channel: Channel, memory: SharedStep, work: Work, not_ours: Sequence[C
             answer: Any = ("done", getattr(share, method)(argument))
         except TrainctlError as error:
             answer = ("error", error)
+        except BdbQuit:
+            hint = "train in one process: Experiment(environment_processes=0)"
+            answer = ("error", UsageError("breakpoint() hears nobody in an environment's own process", hint))
         except Exception as error:
             answer = ("error", EnvironmentFailure(f"an environment failed: {in_words(error)}"))
         with contextlib.suppress(OSError):  # who closed the channel does not read it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from ...tree import Tree, map_tree
 from .environments import Environments, Episode, EpisodeEnd, Failure, Row
 from .spaces import observation_layout, writer
 from .tracked import TrackedEnvironment
+
+FOR_THE_USER = (ExperimentError, BdbQuit)
+"""What is no failure of one episode: an environment is written wrongly, or its author has left the debugger."""
 
 ATTEMPTS = 10
 """How often in succession an environment is replaced that cannot begin an episode, before it is given up."""
@@ -53,8 +57,8 @@ class SerialEnvironments(Environments):
         environment = self.environments[i]
         try:
             observation, row.rewards[i], terminated, truncated, info = environment.step(action)
-        except ExperimentError:
-            raise  # it is written wrongly: nobody else would do better
+        except FOR_THE_USER:
+            raise
         except Exception as error:
             end = fail(i, row, environment.failure(in_words(error)))
             return (self._followed(end, row.observations, environment.renew),)
@@ -73,7 +77,7 @@ class SerialEnvironments(Environments):
             try:
                 observation = begin()
                 break
-            except ExperimentError:
+            except FOR_THE_USER:
                 raise
             except Exception as error:
                 failures = (*failures, environment.failure(in_words(error)))

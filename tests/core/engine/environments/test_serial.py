@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from bdb import BdbQuit
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from tests.toys import CountingEnv, DictEnv, ExpertEnv, MeasuringEnv, SceneEnv
 from trainctl.core.engine.environments import Row, allocate, observation_layout
+from trainctl.core.engine.environments.build import fastest_deal
+from trainctl.core.engine.environments.processes import ProcessEnvironments
 from trainctl.core.engine.environments.serial import SerialEnvironments
-from trainctl.core.errors import EnvironmentFailure, ExperimentError
+from trainctl.core.errors import EnvironmentFailure, ExperimentError, UsageError
 
 
 def group(*envs: Any) -> SerialEnvironments:
@@ -161,6 +164,33 @@ def test_an_environment_that_fails_as_its_next_episode_begins_is_replaced_and_th
     assert end.failures[0].what.startswith("ValueError: the door is stuck")
     assert (row.truncated.tolist(), row.valid.tolist(), observations.tolist()) == ([True], [True], [[0]])
     assert environments.environments[0].episode == 3
+
+
+class Debugged(CountingEnv):
+    """Whose author leaves the debugger in the first step."""
+
+    def step(self, action: Any) -> Any:
+        raise BdbQuit
+
+
+def test_who_leaves_the_debugger_is_no_failing_environment() -> None:
+    environments = group(Debugged())
+    observations = rows(environments)
+    environments.reset(observations)
+    with pytest.raises(BdbQuit):
+        step(environments, [0], observations)
+    with pytest.raises(BdbQuit):
+        fastest_deal(Debugged, 2)
+
+
+def test_in_a_child_there_is_nobody_to_answer_a_debugger() -> None:
+    environments = ProcessEnvironments(Debugged, range(2), 1, "test", 2)
+    observations = rows(environments)
+    environments.reset(observations)
+    with pytest.raises(UsageError, match=r"breakpoint\(\) hears nobody") as refused:
+        step(environments, [0, 0], observations)
+    assert "environment_processes=0" in (refused.value.hint or "")
+    environments.close()
 
 
 def test_an_environment_that_never_begins_again_is_given_up(stuck: Any) -> None:
