@@ -53,8 +53,8 @@ def fault_of(error: BaseException, file: Path) -> Fault:
     if isinstance(error, ImportError):
         message = str(error).removesuffix(f" ({error.path})")
         return Fault(f"{type(error).__name__}: {message}", location, _import_hint(error, file))
-    if isinstance(error, TypeError) and (asked := re.match(r"(\S+)\(\) got an unexpected keyword", str(error))):
-        return _unexpected_argument(str(error), asked[1], frame, location)
+    if isinstance(error, TypeError) and (asked := _UNEXPECTED.match(str(error))):
+        return _unexpected_argument(asked["called"], asked["argument"], frame, location)
     hint = _name_hint(error, frame) if isinstance(error, NameError) else ""
     text = str(error).replace(".__init__()", "()")
     return Fault(f"{type(error).__name__}: {text}".removesuffix(": "), location, hint)
@@ -106,10 +106,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _unexpected_argument(message: str, called: str, frame: FrameType | None, location: Location) -> Fault:
+_UNEXPECTED = re.compile(r"(?P<called>\S+)\(\) got an unexpected keyword argument '(?P<argument>\w+)'")
+
+
+def _unexpected_argument(called: str, argument: str, frame: FrameType | None, location: Location) -> Fault:
     """Names the arguments that there are, for a call that gave another one."""
     called = called.removesuffix(".__init__").removesuffix(".__new__")
-    argument = message.rpartition("'")[0].rpartition("'")[2]
     hint = ""
     with contextlib.suppress(TypeError, ValueError):
         hint = did_you_mean(argument, inspect.signature(_called(called, frame)).parameters)

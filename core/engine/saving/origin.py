@@ -13,8 +13,11 @@ from typing import Any
 
 def versions() -> dict[str, str]:
     """The versions that can change what a training gives, by name."""
-    packages = {name: _version(name) for name in ("trainctl", "torch", "numpy", "numba", "gymnasium")}
-    return {**packages, "python": platform.python_version()}
+    import torch
+
+    packages = {name: _version(name) for name in ("trainctl", "numpy", "numba", "gymnasium")}
+    # torch's own word also says for which devices it was built
+    return {**packages, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def git_state(folder: Path) -> dict[str, Any]:
