@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO, cast
 
 
@@ -41,22 +41,21 @@ class LastingStream:
 
     def write(self, text: str) -> int:
         """Write, or do nothing; the number of characters."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            self._give_up()
-            return len(text)
+        self._try(lambda: self._stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
         """Write what has been kept back, or do nothing."""
-        try:
-            self._stream.flush()
-        except OSError:
-            self._give_up()
+        self._try(self._stream.flush)
 
-    def _give_up(self) -> None:
-        with open(os.devnull, "wb") as nowhere:  # what was kept back is tried again, at the process's end too
-            os.dup2(nowhere.fileno(), self._stream.fileno())
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BlockingIOError:
+            pass  # whoever reads is slow, and has made a pipe that waits for nobody
+        except OSError:
+            with open(os.devnull, "wb") as nowhere:  # what was kept back is tried again, at the process's end too
+                os.dup2(nowhere.fileno(), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -38,6 +38,19 @@ def test_a_full_disk_is_no_reason_to_end() -> None:
             stream.flush()
 
 
+def test_a_slow_reader_misses_something_and_not_the_rest() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as pipe:
+        stream = lasting(pipe)
+        for _ in range(100):
+            stream.write("x" * 10_000)
+            stream.flush()
+        while reader.read(100_000).endswith(b"x" * 10):
+            stream.write("the end\n")
+            stream.flush()
+
+
 def test_what_can_be_written_is_written(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
         assert lasting(file).write("five\n") == 5
