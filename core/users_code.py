@@ -17,6 +17,7 @@ from typing import Any
 from .errors import ExperimentError, Fault, Location, did_you_mean, is_library
 
 _EXTRAS = {"minigrid": "minigrid", "ale_py": "atari", "mujoco": "mujoco", "minari": "demos", "optuna": "sweep"}
+_UNEXPECTED = re.compile(r"(?P<called>\S+)\(\) got an unexpected keyword argument '(?P<argument>\w+)'")
 _HOMES = ("trainctl", "trainctl.losses", "trainctl.models")
 
 
@@ -104,9 +105,6 @@ def _name_hint(error: NameError, frame: FrameType | None) -> str:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else ""
-
-
-_UNEXPECTED = re.compile(r"(?P<called>\S+)\(\) got an unexpected keyword argument '(?P<argument>\w+)'")
 
 
 def _unexpected_argument(called: str, argument: str, frame: FrameType | None, location: Location) -> Fault:
